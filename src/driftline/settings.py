@@ -1,0 +1,130 @@
+"""The settings: from the environment (`DATABASE_URL`, `DRIFTLINE_*`), then `driftline.toml`, then defaults.
+
+`driftline.example.toml` lists them all. Nothing else reads the environment or that file.
+"""
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+DEFAULT_FILE = Path("driftline.toml")
+_LAKES = ("s3://", "gs://", "gcs://", "abfs://", "abfss://", "hdfs://", "file:///")
+_SECRET = {"database_url", "samples_url", "kafka"}  # they may hold a password
+
+
+class InvalidSettings(ValueError):
+    """A setting cannot be used; the message names it, what it was, and the fix."""
+
+
+class Settings(BaseSettings):
+    """What an operator may choose. `_s` is seconds, `_h` hours, `_mb` mebibytes, `_days` days to keep."""
+
+    model_config = SettingsConfigDict(env_prefix="DRIFTLINE_", extra="forbid", frozen=True, env_ignore_empty=True)
+
+    database_url: str | None = Field(None, validation_alias=AliasChoices("database_url", "DATABASE_URL"))
+    data_dir: Path = Path("driftline-data")
+    samples_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(8420, ge=0, le=65_535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    kafka_servers: str | None = None
+    kafka_prefix: str = Field("", pattern=r"^[a-zA-Z0-9._-]{0,100}$")
+    kafka: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+    log_partitions: int = Field(4, ge=1, le=1024)
+    max_body_mb: int = Field(64, ge=1, le=512)  # a refused body is kept as one value
+    max_reference_mb: int = Field(4096, ge=1)
+    max_future_s: int = Field(3600, ge=0)
+    sampler_slice_rows: int = Field(1000, ge=10, le=10_000)
+    sampler_slice_mb: int = Field(16, ge=1, le=1024)
+
+    allowed_lateness_s: int = Field(60, ge=0)
+    idle_close_s: int = Field(300, ge=1)
+    flush_interval_s: float = Field(15, gt=0)
+    final_after_h: int = Field(24, ge=1)
+
+    retention_log_days: int = Field(7, ge=1)
+    retention_profiles_days: int = Field(7, ge=2)
+    retention_metrics_days: int = Field(90, ge=1)
+    retention_samples_days: int = Field(30, ge=1)
+    retention_dead_letters_days: int = Field(30, ge=1)
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("postgresql://", "postgres://")):
+            raise ValueError("it must look like postgresql://user:password@host:5432/database")
+        return url
+
+    @field_validator("samples_url")
+    @classmethod
+    def _check_samples_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(_LAKES):
+            raise ValueError(f"it must begin with one of {', '.join(_LAKES)}, e.g. s3://bucket/folder")
+        return url
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower_case(cls, level: object) -> object:
+        return level.lower() if isinstance(level, str) else level
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, whose values arrive as arguments."""
+        return env_settings, init_settings
+
+
+def load_settings(config: Path | None = None) -> Settings:
+    """Read the settings; `config` is a TOML file that must exist, without it `driftline.toml` if it does.
+
+    Raises InvalidSettings naming every setting at fault.
+    """
+    content: dict[str, Any] = {}
+    file = config or DEFAULT_FILE
+    if config is not None or file.exists():
+        content = _read_file(file)
+    try:
+        return Settings(**content)
+    except SettingsError:  # of all variables, this one alone is JSON
+        raise InvalidSettings(
+            'setting kafka (from DRIFTLINE_KAFKA): it must be JSON, e.g. {"sasl.password": "…"}'
+        ) from None
+    except ValidationError as error:
+        raise InvalidSettings("\n".join(_explain(fault, file) for fault in error.errors())) from None
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InvalidSettings(f"there is no configuration file {file}; check --config") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidSettings(f"{file} cannot be read as TOML: {error}") from None
+    for name in content:
+        if name not in Settings.model_fields:
+            close = difflib.get_close_matches(name, Settings.model_fields, 1)
+            fix = f"did you mean {close[0]}?" if close else "see driftline.example.toml"
+            raise InvalidSettings(f"{file}: there is no setting {name!r}; {fix}")
+    return content
+
+
+def _explain(fault: Any, file: Path) -> str:
+    name = str(fault["loc"][0]).lower()
+    variable = "DATABASE_URL" if name == "database_url" else f"DRIFTLINE_{name.upper()}"
+    source = variable if variable in os.environ else f"`{name}` in {file}"
+    shown = "" if name in _SECRET else f" is {fault['input']!r}"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"setting {name} (from {source}){shown}: {message[0].lower()}{message[1:]}"
