@@ -1,0 +1,94 @@
+"""Workers in one process, each in a thread of its own: all of them beside the API, or those that are named."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from driftline.log.log import Log
+from driftline.settings import Settings
+from driftline.store.database import Database
+from driftline.store.lake import Lake, open_lake
+from driftline.store.partitions import maintain_partitions
+from driftline.workers.maintenance import run_maintenance
+from driftline.workers.monitor import run_monitor
+from driftline.workers.profiler import run_profiler
+from driftline.workers.retry import keep_running
+from driftline.workers.sampler import run_sampler
+
+WORKERS = ("sampler", "profiler", "monitor", "maintenance")
+
+logger = structlog.get_logger("driftline.workers")
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Running workers: their threads, and the event that stops them."""
+
+    threads: tuple[threading.Thread, ...]
+    stop: threading.Event
+
+    @property
+    def alive(self) -> bool:
+        """Whether all of them still run."""
+        return all(thread.is_alive() for thread in self.threads)
+
+
+@contextmanager
+def run_workers(
+    database: Database, log: Log, settings: Settings, names: Sequence[str] = WORKERS
+) -> Iterator[Workers]:
+    """Run some of the workers; on leaving, let them finish what they have begun. Raises UnknownTopic."""
+    log.prepare(settings.log_partitions)
+    with database.connection() as conn:
+        maintain_partitions(conn, read_clock())  # before anybody reads: rows move while partitions are made
+    stop = threading.Event()
+    loops = _make_loops(database, log, settings, names, stop)
+    threads = tuple(
+        threading.Thread(target=keep_running, args=(name, loop, stop), name=name, daemon=True)
+        for name, loop in loops.items()
+    )
+    for thread in threads:
+        thread.start()
+    try:
+        yield Workers(threads, stop)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        logger.info("workers stopped")
+
+
+def _make_loops(
+    database: Database, log: Log, settings: Settings, names: Sequence[str], stop: threading.Event
+) -> dict[str, Callable[[], None]]:
+    loops: dict[str, Callable[[], None]] = {
+        "sampler": lambda: run_sampler(database, log, settings, stop),
+        "monitor": lambda: run_monitor(database, log, settings, read_clock, stop),
+    }
+    if not loops.keys() >= set(names):
+        lake = open_sample_lake(settings)
+        loops["profiler"] = lambda: run_profiler(database, log, lake, settings, stop)
+        loops["maintenance"] = lambda: run_maintenance(database, lake, settings, read_clock, stop)
+    return {name: loops[name] for name in names}
+
+
+def open_sample_lake(settings: Settings) -> Lake:
+    """Open the lake of the settings; the folder `samples` under data_dir unless they name another."""
+    if settings.samples_url is not None:
+        return open_lake(settings.samples_url)
+    folder = settings.data_dir.resolve() / "samples"
+    if settings.database_url is not None:
+        logger.warning(
+            "the sample lake is on this machine; if other machines use this database as well, set samples_url",
+            folder=str(folder),
+        )
+    return open_lake(str(folder))
+
+
+def read_clock() -> int:
+    """Give the time in microseconds since the epoch."""
+    return time.time_ns() // 1000
