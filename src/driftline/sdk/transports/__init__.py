@@ -1,0 +1,1 @@
+"""The ways to the receiver: HTTP, Kafka, or files that somebody carries there."""
