@@ -1,0 +1,57 @@
+"""Options that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_COLUMNS = "Columns"
+
+TaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--task", metavar="TASK", help="What the model predicts: binary, multiclass, regression, ranking."
+    ),
+]
+SchemaOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--schema", metavar="FILE", help="What each column means, as JSON, instead of telling by the data."
+    ),
+]
+ColumnsOption = Annotated[
+    list[str] | None,
+    typer.Option("--columns", metavar="NAME", help="Only this column; repeat for more.", rich_help_panel=_COLUMNS),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="NAME", help="Not this column; repeatable.", rich_help_panel=_COLUMNS),
+]
+CategoricalOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--categorical",
+        metavar="NAME",
+        help="Numbers in this column are categories, e.g. postcodes; repeatable.",
+        rich_help_panel=_COLUMNS,
+    ),
+]
+PredictionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prediction",
+        metavar="NAME",
+        help="The model's prediction (default: prediction).",
+        rich_help_panel=_COLUMNS,
+    ),
+]
+ScoreOption = Annotated[
+    str | None,
+    typer.Option("--score", metavar="NAME", help="The model's score (default: score).", rich_help_panel=_COLUMNS),
+]
+TimestampOption = Annotated[
+    str | None,
+    typer.Option(
+        "--timestamp", metavar="NAME", help="When it was predicted (default: timestamp).", rich_help_panel=_COLUMNS
+    ),
+]

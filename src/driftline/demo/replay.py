@@ -1,0 +1,118 @@
+"""The replay: a year's flights sent to a running driftline as a service would send them, only faster."""
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from driftline.demo.flights import TIME_ZONE, describe_schema
+
+MODEL, VERSION = "flights-late", "1"
+BATCH = 2_000
+_SETTLE_S = 120.0
+_ARROW = "application/vnd.apache.arrow.stream"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds that each stage took."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        """Time a stage."""
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - start, 2)
+
+
+class ReplayFailed(RuntimeError):
+    """The server refused something, or did not finish; the message is its own."""
+
+
+def register_model(client: httpx.Client, training: pd.DataFrame) -> dict[str, Any]:
+    """Register the model and upload what it was trained on, with its timestamps; gives the server's answer."""
+    schema = describe_schema()
+    registered = client.post(
+        "/models",
+        json={
+            "model_id": MODEL,
+            "version": VERSION,
+            "task": "binary",
+            "window": "1d",
+            "time_zone": TIME_ZONE,
+            "owner": "demo",
+            "team": "airport operations",
+            "schema": schema.to_dict(),
+            "settings": {"idle_close_s": 3},
+        },
+    )
+    _check(registered)
+    body = io.BytesIO()
+    pq.write_table(_to_arrow(training, "timestamp", "prediction", "score"), body)
+    answer = client.put(
+        f"/models/{MODEL}/versions/{VERSION}/reference",
+        content=body.getvalue(),
+        headers={"content-type": "application/vnd.apache.parquet"},
+    )
+    return _check(answer)
+
+
+def send_predictions(client: httpx.Client, predictions: pd.DataFrame, progress: Progress) -> int:
+    """Send all predictions in order of time, each batch until it is acknowledged; gives how many."""
+    table = _to_arrow(predictions, "prediction_id", "timestamp", "prediction", "score")
+    for start in range(0, table.num_rows, BATCH):
+        batch = table.slice(start, BATCH)
+        body = pa.BufferOutputStream()
+        with pa.ipc.new_stream(body, batch.schema) as writer:
+            writer.write_table(batch)
+        answer = client.post(
+            "/predictions",
+            params={"model_id": MODEL, "version": VERSION},
+            content=body.getvalue().to_pybytes(),
+            headers={"content-type": _ARROW, "idempotency-key": f"{MODEL}-{start}"},
+        )
+        _check(answer)
+        progress(min(start + BATCH, table.num_rows), table.num_rows)
+    return int(table.num_rows)
+
+
+def await_windows(client: httpx.Client, expected: int, progress: Progress) -> dict[str, Any]:
+    """Wait until the expected number of windows is closed and judged; gives their drift."""
+    deadline = time.monotonic() + _SETTLE_S
+    while time.monotonic() < deadline:
+        drift = read_drift(client)
+        judged = sum(status != "partial" for status in drift["window_status"])
+        progress(judged, expected)
+        if judged >= expected:
+            return drift
+        time.sleep(0.25)
+    raise ReplayFailed(f"{expected} windows should have closed within {_SETTLE_S:.0f} s; see the log above")
+
+
+def read_drift(client: httpx.Client) -> dict[str, Any]:
+    """Read the drift of the replayed months."""
+    span: dict[str, str | int] = {"from": "2013-04-01T00:00:00Z", "to": "2014-02-01T00:00:00Z", "limit": 1000}
+    return _check(client.get(f"/models/{MODEL}/drift", params=span))
+
+
+def _to_arrow(frame: pd.DataFrame, *columns: str) -> pa.Table:
+    names = [feature.name for feature in describe_schema().features]
+    return pa.Table.from_pandas(frame[[*columns, *names]], preserve_index=False)
+
+
+def _check(answer: httpx.Response) -> dict[str, Any]:
+    content: dict[str, Any] = answer.json()
+    if answer.is_error:
+        raise ReplayFailed(f"{answer.request.method} {answer.request.url.path}: {content.get('detail')}")
+    return content

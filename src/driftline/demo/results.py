@@ -1,0 +1,88 @@
+"""What the demo ends with: which features drifted, when and how far."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureHistory:
+    """A feature over all windows: how many drifted, the first of them, the highest PSI, drifted days by month."""
+
+    feature_name: str
+    windows_drifted: int
+    first_drifted: str | None
+    peak_psi: float | None
+    by_month: tuple[tuple[str, int, int], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the JSON form."""
+        return {
+            "feature_name": self.feature_name,
+            "first_drifted": self.first_drifted,
+            "windows_drifted": self.windows_drifted,
+            "peak_psi": self.peak_psi,
+        }
+
+
+def rank_features(drift: dict[str, Any]) -> list[FeatureHistory]:
+    """Summarise each feature of a drift series, the most often drifted first."""
+    histories = [_summarise(drift["windows"], feature) for feature in drift["features"]]
+    return sorted(histories, key=lambda each: (-each.windows_drifted, -(each.peak_psi or 0)))
+
+
+def draw_table(histories: Sequence[FeatureHistory], windows: int) -> Table:
+    """Draw the ranked features, with one bar a month for the share of its days that drifted."""
+    table = Table(
+        title=f"{windows} days from April to December, against January to March",
+        title_justify="left",
+        pad_edge=False,
+    )
+    table.add_column("feature", style="bold")
+    table.add_column("days drifted", justify="right")
+    table.add_column("first drifted")
+    table.add_column("peak PSI", justify="right")
+    table.add_column("Apr … Dec")
+    for each in histories:
+        style = None if each.windows_drifted else "dim"
+        peak = "" if each.peak_psi is None else f"{each.peak_psi:.2f}"
+        bars = "".join(_bar(drifted / days) for _, drifted, days in each.by_month)
+        table.add_row(
+            each.feature_name,
+            str(each.windows_drifted or "–"),
+            (each.first_drifted or "–")[:10],
+            peak,
+            bars,
+            style=style,
+        )
+    return table
+
+
+def count_events(drift: dict[str, Any]) -> int:
+    """Count the events behind a series: its score is never missing."""
+    score = next(feature for feature in drift["features"] if feature["feature_name"] == "__score__")
+    return int(sum(score["sample_count"]))
+
+
+def _summarise(windows: Sequence[str], feature: dict[str, Any]) -> FeatureHistory:
+    drifted = [window for window, flag in zip(windows, feature["drifted"], strict=True) if flag]
+    scores = [score for score in feature["psi_score"] if score is not None]
+    months = sorted({window[:7] for window in windows})
+    return FeatureHistory(
+        feature["feature_name"],
+        len(drifted),
+        drifted[0] if drifted else None,
+        round(max(scores), 4) if scores else None,
+        tuple(
+            (month, sum(w.startswith(month) for w in drifted), sum(w.startswith(month) for w in windows))
+            for month in months
+        ),
+    )
+
+
+def _bar(share: float) -> str:
+    return "·" if share == 0 else _BLOCKS[min(int(share * len(_BLOCKS)), len(_BLOCKS) - 1)]

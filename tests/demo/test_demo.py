@@ -1,0 +1,102 @@
+"""The demo, run as a user runs it: real flights, the real path, and what the seasons say."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from driftline.cli.demo import make_settings
+from driftline.demo.results import count_events, draw_table, rank_features
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    file = tmp_path_factory.mktemp("demo") / "demo.json"
+    command = [sys.executable, "-m", "driftline", "demo", "--headless", "--json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(file.read_text())
+
+
+@pytest.mark.slow
+def test_counts_exactly_the_events_that_were_sent(result):
+    assert result["events_sent"] == result["events_counted"] == 255_987
+    assert result["windows"] == 275
+
+
+@pytest.mark.slow
+def test_temperature_and_dew_point_drift_by_far_most(result):
+    first, second, third = result["features"][:3]
+    assert {first["feature_name"], second["feature_name"]} == {"temp", "dewp"}
+    assert second["windows_drifted"] > 10 * third["windows_drifted"]
+    assert first["first_drifted"] < "2013-06"
+
+
+@pytest.mark.slow
+def test_tells_every_feature_and_how_long_each_stage_took(result):
+    names = {feature["feature_name"] for feature in result["features"]}
+    assert {"carrier", "origin", "dest", "hour", "weekday", "__prediction__", "__score__"} <= names
+    assert {"feature_name", "first_drifted", "windows_drifted", "peak_psi"} == set(result["features"][0])
+    assert set(result["seconds"]) == {"load", "train", "reference", "send", "judge"}
+
+
+def test_the_demo_never_touches_another_database(monkeypatch, tmp_path):
+    for name, value in {
+        "DATABASE_URL": "postgresql://prod/db",
+        "DRIFTLINE_DATA_DIR": "/srv/real",
+        "DRIFTLINE_PORT": "9000",
+        "DRIFTLINE_HOST": "0.0.0.0",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = make_settings(tmp_path, headless=True, port=None)
+    assert settings.database_url is None
+    assert (settings.data_dir, settings.host, settings.port) == (tmp_path, "127.0.0.1", 0)
+    assert settings.log_partitions == 4
+
+
+SERIES = {
+    "windows": ["2013-04-01T04:00:00Z", "2013-04-02T04:00:00Z", "2013-05-01T04:00:00Z"],
+    "features": [
+        {
+            "feature_name": "x",
+            "psi_score": [0.1, None, 0.4],
+            "drifted": [False, False, True],
+            "sample_count": [9, 9, 9],
+        },
+        {
+            "feature_name": "y",
+            "psi_score": [0.3, 0.9, 0.5],
+            "drifted": [True, True, True],
+            "sample_count": [9, 9, 9],
+        },
+        {
+            "feature_name": "__score__",
+            "psi_score": [None, None, None],
+            "drifted": [False] * 3,
+            "sample_count": [5, 6, 7],
+        },
+    ],
+}
+
+
+def test_features_are_ranked_by_the_windows_that_drifted():
+    y, x, score = rank_features(SERIES)
+    assert y.to_dict() == {
+        "feature_name": "y",
+        "first_drifted": "2013-04-01T04:00:00Z",
+        "windows_drifted": 3,
+        "peak_psi": 0.9,
+    }
+    assert (x.feature_name, x.windows_drifted, x.first_drifted) == ("x", 1, "2013-05-01T04:00:00Z")
+    assert x.by_month == (("2013-04", 0, 2), ("2013-05", 1, 1))
+    assert score.peak_psi is None
+    assert score.first_drifted is None
+
+
+def test_events_are_counted_by_the_score():
+    assert count_events(SERIES) == 18
+
+
+def test_the_table_has_a_row_for_every_feature():
+    assert draw_table(rank_features(SERIES), 3).row_count == 3
