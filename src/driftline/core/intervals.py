@@ -10,48 +10,21 @@ Wall, Statistics in Medicine 21, 2002): few rows that decide make wide intervals
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from driftline.core.metric import Measured, MetricStatus, unmeasured
+
 LEVEL = 0.95
+NORMAL = 1.959963984540054  # of the standard normal: LEVEL lies within
+_NO_VARIANCE = 1e-9  # less is rounding
 
 
-class MetricStatus(StrEnum):
-    """What a metric is worth; `ok` is a number, everything else is the reason why there is none."""
-
-    OK = "ok"
-    TOO_FEW = "too_few"  # fewer than MIN_EFFECTIVE independent rows
-    NO_SCORES = "no_scores"  # the model gives none
-    INVALID_SCORES = "invalid_scores"  # a score is NaN or infinite
-    NOT_PROBABILITIES = "not_probabilities"  # a score is outside 0 to 1, or those of a row do not add up to 1
-    INVALID_TRUTH = "invalid_truth"  # a label is NaN, or of no known class
-    INVALID_PREDICTIONS = "invalid_predictions"  # a prediction is NaN, or of no known class
-    ONE_CLASS = "one_class"  # all labels are of one class
-    MISSING_CLASS = "missing_class"  # a class has no label
-    NO_POSITIVES = "no_positives"  # no label is positive
-    NO_PREDICTED_POSITIVES = "no_predicted_positives"  # no prediction is positive
-    CONSTANT_TRUTH = "constant_truth"  # all labels are the same number
-    ZERO_TRUTH = "zero_truth"  # a label is 0, so there is no relative error
-    NO_GROUPS = "no_groups"  # nothing says which rows are ranked together
-    UNDEFINED = "undefined"  # the number overflows
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A metric with its 95 % interval; all NaN unless `status` is `ok`."""
-
-    value: float
-    lower: float
-    upper: float
-    status: MetricStatus = MetricStatus.OK
-
-
-def unmeasured(status: MetricStatus) -> Measured:
-    """Say why there is no number."""
-    return Measured(np.nan, np.nan, np.nan, status)
+def sum_by(place: NDArray[np.intp], rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Add up numbers [n] by their place [n], 0 to count - 1."""
+    return np.asarray(np.bincount(place, rows, count), np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +38,7 @@ class Clusters:
         """Add up numbers [n] by cluster [G]."""
         if self.place is None:
             return rows
-        return np.asarray(np.bincount(self.place, weights=rows, minlength=self.count), np.float64)
+        return sum_by(self.place, rows, self.count)
 
     def effective(self, weights: NDArray[np.float64]) -> float:
         """Give the number of independent rows that such weights are worth: (Σw)² / Σw² of clusters (Kish 1965).
@@ -86,6 +59,12 @@ def find_clusters(groups: NDArray[np.int64] | None, rows: int) -> Clusters:
     return Clusters(place, len(found))
 
 
+def average(values: NDArray[np.float64], shares: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    """Give the mean of values [n] and the influence [n] of each row; the `shares` are weights that add up to 1."""
+    mean = float(shares @ values)
+    return mean, shares * (values - mean)
+
+
 def half_width(influence: NDArray[np.float64], clusters: Clusters) -> float:
     """Give t · (standard error): half the width of the interval on a scale where the metric is about normal."""
     squares = clusters.add(influence) ** 2
@@ -94,12 +73,71 @@ def half_width(influence: NDArray[np.float64], clusters: Clusters) -> float:
     if count < 2 or total == 0:
         return 0.0
     spread = float(squares @ squares) - total**2 / count
-    freedom = 2 * total**2 / spread if spread > 2e-9 * total**2 else 1e9
+    freedom = 2 * total**2 / max(spread, 1e-9 * total**2)
     return float(stdtrit(max(freedom, 1.0), (1 + LEVEL) / 2) * np.sqrt(total * count / (count - 1)))
 
 
+def measure_share(value: float, influence: NDArray[np.float64], clusters: Clusters, effective: float) -> Measured:
+    """Bound a metric between 0 and 1; `effective` is the number of independent rows that it is about.
+
+    >>> all_right = measure_share(1.0, np.zeros(20), Clusters(None, 20), 20.0)
+    >>> round(all_right.lower, 3), all_right.upper
+    (0.839, 1.0)
+    """
+    value = min(max(value, 0.0), 1.0)
+    return bound_share(value, binomial_rows(value, half_width(influence, clusters), effective))
+
+
+def binomial_rows(value: float, half: float, effective: float) -> float:
+    """Tell how many rows, over the square of the interval's quantile, make the variance of a share what it is.
+
+    That is value · (1 - value) / variance (Korn & Graubard, Survey Methodology 24, 1998; for AUC Kottas, Kuss &
+    Zapf, BMC Medical Research Methodology 14, 2014), given `half_width`. Where all rows agree there is no variance
+    to see; then it is the `effective` rows.
+    """
+    if half <= _NO_VARIANCE or not 0 < value < 1:
+        return effective / NORMAL**2
+    return value * (1 - value) / half**2
+
+
+def bound_share(value: float, rows: float) -> Measured:
+    """Give Wilson's interval (Journal of the American Statistical Association 22, 1927) of `binomial_rows`."""
+    center = (value + 0.5 / rows) / (1 + 1 / rows)
+    half = np.sqrt(value * (1 - value) / rows + 0.25 / rows**2) / (1 + 1 / rows)
+    return _check(value, max(min(center - half, value), 0.0), min(max(center + half, value), 1.0))
+
+
+def measure_ratio(
+    numerator: NDArray[np.float64], denominator: NDArray[np.float64], clusters: Clusters
+) -> Measured:
+    """Bound Σ numerator / Σ denominator of rows [n], a share such as that of the right ones among all.
+
+    The denominator must not be 0.
+    """
+    total = denominator.sum()
+    value = numerator.sum() / total
+    influence = (numerator - value * denominator) / total
+    return measure_share(value, influence, clusters, clusters.effective(denominator))
+
+
+def measure_median(values: NDArray[np.float64], weights: NDArray[np.float64], clusters: Clusters) -> Measured:
+    """Bound the weighted median by the quantiles whose share of smaller values could be a half (Woodruff 1952).
+
+    Where just half of the weight lies below a value, the median is half-way to the next one.
+    """
+    order = np.argsort(values)
+    ordered, below = values[order], np.cumsum(weights[order])
+    total, last = below[-1], len(values) - 1
+    at = min(int(np.searchsorted(below, total / 2)), last)
+    next_ = at if below[at] - total / 2 > np.finfo(np.float64).eps else min(at + 1, last)
+    median = (ordered[at] + ordered[next_]) / 2
+    half = half_width(weights / total * np.where(values <= median, 0.5, -0.5), clusters)
+    lower, upper = np.searchsorted(below, total * np.array([0.5 - half, 0.5 + half]), side="right")
+    return _check(median, ordered[min(lower, at)], ordered[min(max(upper, next_), last)])
+
+
 def measure_real(value: float, influence: NDArray[np.float64], clusters: Clusters) -> Measured:
-    """Bound a metric that can be any number."""
+    """Bound a metric that can be any number, by Student's t."""
     half = half_width(influence, clusters)
     return _check(value, value - half, value + half)
 

@@ -10,8 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.core.intervals import Measured, MetricStatus, find_clusters, unmeasured
+from driftline.core.binary_metrics import BINARY_METRICS, measure_binary
+from driftline.core.intervals import find_clusters
+from driftline.core.metric import Measured, MetricStatus, unmeasured
+from driftline.core.multiclass_metrics import measure_multiclass, name_multiclass
 from driftline.core.outcomes import Outcomes
+from driftline.core.ranking_metrics import measure_ranking, name_ranking
 from driftline.core.regression_metrics import REGRESSION_METRICS, measure_regression
 from driftline.core.schema import Task
 
@@ -37,25 +41,26 @@ class Performance:
     status: tuple[str, ...]
 
 
-_MEASURES: dict[Task, Callable[[Outcomes], dict[str, Measured]]] = {Task.REGRESSION: measure_regression}
+def measure_performance(task: Task, outcomes: Outcomes, *, k: int = 10) -> Performance:
+    """Measure every metric of the task, in the order of `metric_names`; rows of weight 0 are left out.
 
-
-def measure_performance(task: Task, outcomes: Outcomes) -> Performance:
-    """Measure every metric of the task, in the order of `metric_names`.
+    Of a ranking, `groups` are the lists, and the first `k` places count.
 
     >>> errors = np.array([1.0, -1, 2, 0, 1, -2, 1, 0, 0, 1, -1, 1])
     >>> outcomes = Outcomes(np.zeros(12), errors, None, np.ones(12), None)
     >>> performance = measure_performance(Task.REGRESSION, outcomes)
     >>> dict(zip(performance.names, performance.values.round(3).tolist()))["bias"]
     0.25
+    >>> dict(zip(performance.names, performance.status))["r2"]
+    <MetricStatus.CONSTANT_TRUTH: 'constant_truth'>
     """
     outcomes = outcomes if outcomes.weights.all() else outcomes.take(outcomes.weights > 0)
     n_eff = find_clusters(outcomes.groups, outcomes.rows).effective(outcomes.weights)
-    names = metric_names(task, outcomes.classes)
+    names = metric_names(task, outcomes.classes, k=k)
     if n_eff < MIN_EFFECTIVE:
         measured = dict.fromkeys(names, unmeasured(MetricStatus.TOO_FEW))
     else:
-        measured = _MEASURES[task](outcomes)
+        measured = _MEASURE[task](outcomes, k)
     return Performance(
         names=names,
         values=np.array([measured[name].value for name in names]),
@@ -67,17 +72,26 @@ def measure_performance(task: Task, outcomes: Outcomes) -> Performance:
     )
 
 
-def metric_names(task: Task, classes: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Name the metrics of a task; `classes` are needed for the recall of each class of a multiclass model.
+def metric_names(task: Task, classes: tuple[str, ...] = (), *, k: int = 10) -> tuple[str, ...]:
+    """Name the metrics of a task: of a multiclass model also the recall of each of its classes.
 
-    >>> metric_names(Task.REGRESSION)[0]
-    'rmse'
+    >>> metric_names(Task.REGRESSION)
+    ('rmse', 'mae', 'median_ae', 'mape', 'r2', 'bias')
     """
-    return _NAMES[task](classes)
+    return _NAMES[task](classes, k)
 
 
-_NAMES: dict[Task, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
-    Task.REGRESSION: lambda _: REGRESSION_METRICS,
+_MEASURE: dict[Task, Callable[[Outcomes, int], dict[str, Measured]]] = {
+    Task.BINARY: lambda outcomes, _: measure_binary(outcomes),
+    Task.MULTICLASS: lambda outcomes, _: measure_multiclass(outcomes),
+    Task.REGRESSION: lambda outcomes, _: measure_regression(outcomes),
+    Task.RANKING: measure_ranking,
+}
+_NAMES: dict[Task, Callable[[tuple[str, ...], int], tuple[str, ...]]] = {
+    Task.BINARY: lambda classes, k: BINARY_METRICS,
+    Task.MULTICLASS: lambda classes, k: name_multiclass(classes),
+    Task.REGRESSION: lambda classes, k: REGRESSION_METRICS,
+    Task.RANKING: lambda classes, k: name_ranking(k),
 }
 
 _LOWER_IS_BETTER = frozenset(

@@ -1,24 +1,26 @@
 """Metrics of regression: how far the predicted numbers are from the true ones."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from driftline.core.intervals import (
     Clusters,
-    Measured,
-    MetricStatus,
+    average,
     find_clusters,
+    measure_median,
     measure_positive,
     measure_real,
-    unmeasured,
 )
+from driftline.core.metric import Measured, MetricStatus, unmeasured
 from driftline.core.outcomes import Outcomes
 
-REGRESSION_METRICS = ("rmse", "mae", "bias")
+REGRESSION_METRICS = ("rmse", "mae", "median_ae", "mape", "r2", "bias")
 
 
 def measure_regression(outcomes: Outcomes) -> dict[str, Measured]:
-    """Measure every metric of REGRESSION_METRICS."""
+    """Measure REGRESSION_METRICS; `bias` is the mean of prediction less truth, `mape` a share."""
     truth, prediction = outcomes.truth.astype(np.float64), outcomes.prediction.astype(np.float64)
     if not np.isfinite(truth).all():
         return dict.fromkeys(REGRESSION_METRICS, unmeasured(MetricStatus.INVALID_TRUTH))
@@ -26,23 +28,40 @@ def measure_regression(outcomes: Outcomes) -> dict[str, Measured]:
         return dict.fromkeys(REGRESSION_METRICS, unmeasured(MetricStatus.INVALID_PREDICTIONS))
     clusters = find_clusters(outcomes.groups, outcomes.rows)
     shares = outcomes.weights / outcomes.weights.sum()
-    error = prediction - truth
-    bias, bias_influence = average(error, shares)
-    mae, mae_influence = average(np.abs(error), shares)
-    return {
-        "rmse": _measure_rmse(error, shares, clusters),
-        "mae": measure_positive(mae, mae_influence, clusters),
-        "bias": measure_real(bias, bias_influence, clusters),
-    }
-
-
-def average(values: NDArray[np.float64], shares: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-    """Give the weighted mean of values [n], and the influence [n] of each."""
-    mean = float(shares @ values)
-    return mean, shares * (values - mean)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is `undefined`
+        error = prediction - truth
+        return {
+            "rmse": _measure_rmse(error, shares, clusters),
+            "mae": measure_positive(*average(np.abs(error), shares), clusters),
+            "median_ae": measure_median(np.abs(error), outcomes.weights, clusters),
+            "mape": _measure_mape(error, truth, shares, clusters),
+            "r2": _measure_r2(error, truth, shares, clusters),
+            "bias": measure_real(*average(error, shares), clusters),
+        }
 
 
 def _measure_rmse(error: NDArray[np.float64], shares: NDArray[np.float64], clusters: Clusters) -> Measured:
     mean, influence = average(error**2, shares)
     rmse = np.sqrt(mean)
     return measure_positive(rmse, influence / (2 * rmse) if rmse else influence, clusters)
+
+
+def _measure_mape(
+    error: NDArray[np.float64], truth: NDArray[np.float64], shares: NDArray[np.float64], clusters: Clusters
+) -> Measured:
+    if not truth.all():
+        return unmeasured(MetricStatus.ZERO_TRUTH)
+    return measure_positive(*average(np.abs(error / truth), shares), clusters)
+
+
+def _measure_r2(
+    error: NDArray[np.float64], truth: NDArray[np.float64], shares: NDArray[np.float64], clusters: Clusters
+) -> Measured:
+    """R² is one less a ratio of two mean squares; the interval is that of the ratio, which is never negative."""
+    if truth.min() == truth.max():
+        return unmeasured(MetricStatus.CONSTANT_TRUTH)
+    squares = (truth - shares @ truth) ** 2
+    spread = shares @ squares
+    ratio = float(shares @ error**2 / spread)
+    found = measure_positive(ratio, shares * (error**2 - ratio * squares) / spread, clusters)
+    return replace(found, value=1 - found.value, lower=1 - found.upper, upper=1 - found.lower)
