@@ -81,6 +81,20 @@ class ModelSettings(BaseModel):
     max_label_delay_s: int | None = Field(
         default=None, ge=1, le=MAX_LABEL_DELAY_S, description="How long after its prediction a label may come."
     )
+    label_on_expiry: bool | int | float | Text | None = Field(
+        default=None,
+        description="What a prediction without a label counts as once max_label_delay_s is over, such as 0 for "
+        "payments that nobody disputes; by default as unlabelled.",
+    )
+    join_tolerance_s: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_LABEL_DELAY_S,
+        description="How long before its timestamp the prediction of an entity's label may have been made.",
+    )
+    positive_class: Text | None = Field(
+        default=None, description="Which of two classes the score is the probability of; by default the last one."
+    )
 
 
 class NewVersion(BaseModel):

@@ -22,6 +22,7 @@ class Worker(StrEnum):
 
     SAMPLER = "sampler"
     PROFILER = "profiler"
+    JOINER = "joiner"
     MONITOR = "monitor"
     MAINTENANCE = "maintenance"
 
@@ -34,8 +35,8 @@ def worker(
 ) -> None:
     """Run one worker against the database of DATABASE_URL. Ctrl-C or SIGTERM stops it cleanly.
 
-    sampler: prediction_logs to prediction_samples. profiler: samples to profiles. monitor: windows to drift.
-    maintenance: retention. Any number of each may run; one of the last two is enough.
+    sampler: prediction_logs to prediction_samples. profiler: samples to profiles. joiner: labels to predictions.
+    monitor: windows to drift. maintenance: retention. Any number of each may run; one of the last two is enough.
     """
     from driftline.log.choice import open_log  # noqa: PLC0415  `driftline --help` loads no server
     from driftline.logs import configure_logs  # noqa: PLC0415

@@ -127,6 +127,13 @@ def delete_model(conn: Connection, model_id: str) -> None:
         raise NotFound(f"there is no model {model_id!r}")
     for table in _MEASURED:
         conn.execute(SQL("DELETE FROM {} WHERE model_id = %s").format(Identifier(table)), (model_id,))
+    conn.execute(
+        "DELETE FROM predictions p USING performance_windows w, joined_versions v, joined_models m"
+        " WHERE w.window_id = p.window_id AND v.version_no = w.version_no AND m.model_no = v.model_no"
+        " AND m.model_id = %s",
+        (model_id,),
+    )
+    conn.execute("DELETE FROM joined_models WHERE model_id = %s", (model_id,))  # and labels and windows with it
 
 
 def _found(model: Model | None, model_id: str) -> Model:

@@ -44,11 +44,15 @@ _UNCONSUMED: LiteralString = """
     ) AS t WHERE t.topic = r.topic AND t.partition = r.partition AND r.log_offset >= t.consumed)
 """
 
+# Windows go by the label delay of their models, see `store.retention`, and predictions with them.
+_WINDOW_KEPT: LiteralString = "EXISTS (SELECT FROM performance_windows w WHERE w.window_id = r.window_id)"
+
 TABLES = (
     PartitionedTable("log_records", "appended_at", 1, "appended_at", _UNCONSUMED),
     PartitionedTable("profile_parts", "window_start", 1, "created_at"),
     PartitionedTable("profiles", "window_start", 7, "computed_at"),
     PartitionedTable("drift_windows", "window_start", 7, "computed_at"),
+    PartitionedTable("predictions", "predicted_at", 1, "predicted_at", _WINDOW_KEPT),
 )
 _AHEAD_DAYS = 3
 _MONDAY = date(1970, 1, 5)
@@ -93,7 +97,7 @@ def drop_partitions(conn: Connection, table: PartitionedTable, before: int) -> l
         start = datetime.strptime(name.rsplit("_", 1)[1], "%Y%m%d").replace(tzinfo=UTC)
         if start + timedelta(days=table.days) <= limit:
             if _is_needed(conn, table, name):
-                logger.warning("old partition kept: not all of it has been consumed", partition=name)
+                logger.warning("old partition kept: some of it is still needed", partition=name)
                 continue
             with conn.transaction():
                 conn.execute("SET LOCAL lock_timeout = '5s'")  # never queue writers behind a slow reader

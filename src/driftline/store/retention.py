@@ -5,9 +5,12 @@ from typing import Protocol
 from psycopg import Connection
 
 from driftline.core.moment import from_micros
-from driftline.core.window import DAY
+from driftline.core.window import DAY, MICROSECONDS
 from driftline.store.partitions import TABLES, drop_partitions
+from driftline.store.sampling import LABEL_DELAY_S, MAX_LABEL_DELAY_S
 
+LINGER_DAYS = 7
+"""So long after their labels have had their time predictions are kept: late labels still find them."""
 _SEASON_DAYS = 37
 """What a seasonal reference looks back on, five weeks, and a little: so long its models keep full profiles."""
 
@@ -42,6 +45,7 @@ def apply_retention(conn: Connection, now: int, settings: RetentionSettings) -> 
         "profile_parts": settings.retention_profiles_days,
         "profiles": settings.retention_metrics_days,
         "drift_windows": settings.retention_metrics_days,
+        "predictions": _forget_windows(conn, now),
     }
     dropped = []
     for table in TABLES:
@@ -66,3 +70,29 @@ def apply_retention(conn: Connection, now: int, settings: RetentionSettings) -> 
     )
     conn.execute("DELETE FROM accepted_batches WHERE accepted_at < %s", (from_micros(now - DAY),))
     return dropped
+
+
+def _forget_windows(conn: Connection, now: int) -> int:
+    """Forget windows whose labels have had their time and a week; gives the longest time that any model has, days.
+
+    A replay of the past has its time from when it came.
+    """
+    conn.execute(
+        """
+        DELETE FROM performance_windows w USING joined_versions v, joined_models j, models m
+        WHERE v.version_no = w.version_no AND j.model_no = v.model_no AND m.model_id = j.model_id
+          AND greatest(w.window_end, w.created_at) < %(now)s - make_interval(days => %(linger)s,
+              secs => coalesce((m.settings ->> 'max_label_delay_s')::float8, %(delay)s))
+        """,
+        {"now": from_micros(now), "linger": LINGER_DAYS, "delay": float(LABEL_DELAY_S)},
+    )
+    conn.execute(
+        "DELETE FROM label_history WHERE noted_at < %s", (from_micros(now - MAX_LABEL_DELAY_S * MICROSECONDS),)
+    )
+    row = conn.execute(
+        "SELECT max(coalesce((m.settings ->> 'max_label_delay_s')::float8, %(delay)s))"
+        " FROM joined_models JOIN models m USING (model_id)",
+        {"delay": float(LABEL_DELAY_S)},
+    ).fetchone()
+    longest = LABEL_DELAY_S if row is None or row[0] is None else int(row[0])
+    return LINGER_DAYS + -(-longest // 86_400)

@@ -2,6 +2,7 @@
 
 `timestamptz` is read as int microseconds since the epoch (write `from_micros(time)`). One-dimensional NumPy
 arrays are written as SQL arrays and, in binary results, read back as NumPy arrays, without a loop over elements.
+Arrays of times are int64 microseconds as well (write `times.view("M8[us]")`), those of uuid S16 and of tid S6.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ from psycopg.abc import AdaptContext, Buffer, PyFormat
 from psycopg.adapt import AdaptersMap, Dumper, Loader
 from psycopg.types.datetime import TimestamptzLoader
 
-from driftline.core.moment import to_micros
+from driftline.core.moment import NO_TIME, to_micros
 
 _POSTGRES_EPOCH = 946_684_800_000_000  # 2000-01-01, in microseconds since 1970
 
@@ -46,6 +47,9 @@ _ELEMENTS: dict[np.dtype[Any], tuple[str, str]] = {
     np.dtype(np.int32): ("int4", ">i4"),
     np.dtype(np.int16): ("int2", ">i2"),
     np.dtype(np.bool_): ("bool", "?"),
+    np.dtype("M8[us]"): ("timestamptz", ">i8"),
+    np.dtype("S16"): ("uuid", "S16"),
+    np.dtype("S6"): ("tid", "S6"),
 }
 _HEADER = np.dtype([("ndim", ">i4"), ("has_null", ">i4"), ("oid", ">i4"), ("size", ">i4"), ("lower", ">i4")])
 
@@ -78,8 +82,12 @@ def dump_array(array: NDArray[Any]) -> bytes:
     header = np.array((1 if size else 0, 0, _element_oid(element), size, 1), _HEADER)
     body = np.empty(size, [("length", ">i4"), ("value", wire)])
     body["length"] = array.dtype.itemsize
-    body["value"] = array
+    body["value"] = _since_2000(array.view(np.int64)) if array.dtype.kind == "M" else array
     return header.tobytes()[: _HEADER.itemsize if size else 12] + body.tobytes()
+
+
+def _since_2000(micros: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.where(micros == NO_TIME, NO_TIME, micros - _POSTGRES_EPOCH)  # no time is -infinity
 
 
 class _ArrayLoader(Loader):
@@ -96,7 +104,18 @@ class _ArrayLoader(Loader):
         if header["ndim"] != 1 or header["has_null"]:
             raise DataError("only arrays of one dimension and without NULL are read")
         body = np.frombuffer(data, [("length", ">i4"), ("value", self.wire)], offset=_HEADER.itemsize)
-        return body["value"].astype(self.dtype)
+        return self.convert(body["value"])
+
+    def convert(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values.astype(self.dtype)
+
+
+class _MicrosArrayLoader(_ArrayLoader):
+    dtype, wire = np.dtype(np.int64), ">i8"
+
+    def convert(self, values: NDArray[Any]) -> NDArray[Any]:
+        micros = values.astype(np.int64)
+        return np.where(micros == NO_TIME, NO_TIME, micros + _POSTGRES_EPOCH)
 
 
 def _make_array_loader(dtype: np.dtype[Any], wire: str) -> type[_ArrayLoader]:
@@ -111,6 +130,7 @@ def make_adapters() -> AdaptContext:
     adapters.register_dumper(np.ndarray, _ArrayDumper)
     for dtype, (element, wire) in _ELEMENTS.items():
         adapters.register_loader(_array_oid(element), _make_array_loader(dtype, wire))
+    adapters.register_loader(_array_oid("timestamptz"), _MicrosArrayLoader)
     return _Context(adapters)
 
 

@@ -13,13 +13,14 @@ from driftline.settings import Settings
 from driftline.store.database import Database
 from driftline.store.lake import Lake, open_lake
 from driftline.store.partitions import maintain_partitions
+from driftline.workers.joiner import run_joiner
 from driftline.workers.maintenance import run_maintenance
 from driftline.workers.monitor import run_monitor
 from driftline.workers.profiler import run_profiler
 from driftline.workers.retry import keep_running
 from driftline.workers.sampler import run_sampler
 
-WORKERS = ("sampler", "profiler", "monitor", "maintenance")
+WORKERS = ("sampler", "profiler", "joiner", "monitor", "maintenance")
 
 logger = structlog.get_logger("driftline.workers")
 
@@ -67,6 +68,7 @@ def _make_loops(
 ) -> dict[str, Callable[[], None]]:
     loops: dict[str, Callable[[], None]] = {
         "sampler": lambda: run_sampler(database, log, settings, stop),
+        "joiner": lambda: run_joiner(database, log, settings, stop),
         "monitor": lambda: run_monitor(database, log, settings, read_clock, stop),
     }
     if not loops.keys() >= set(names):

@@ -1,0 +1,76 @@
+"""What became of labels: counts of each model, and of each import."""
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection
+from psycopg.rows import class_row
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """Labels by what became of them; `late` ones are among the others, and `waiting` less those joined since."""
+
+    joined: int = 0
+    corrected: int = 0
+    withdrawn: int = 0
+    superseded: int = 0
+    duplicate: int = 0
+    waiting: int = 0
+    unmatched: int = 0
+    late: int = 0
+    refused: int = 0
+
+    def __add__(self, other: "LabelCounts") -> "LabelCounts":
+        """Add counts."""
+        return LabelCounts(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+
+
+_NAMES = tuple(field.name for field in fields(LabelCounts))
+
+
+def add_counts(conn: Connection, counts: Mapping[tuple[int, str], LabelCounts]) -> None:
+    """Add to the counts of (model number, import id); '' is the whole model."""
+    columns = ", ".join(_NAMES)
+    sums = ", ".join(f"{name} = c.{name} + excluded.{name}" for name in _NAMES)
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO label_counts AS c (model_no, import_id, {columns})"
+            f" VALUES (%s, %s, {', '.join(['%s'] * len(_NAMES))}) ON CONFLICT ON CONSTRAINT label_counts_pkey"
+            f" DO UPDATE SET updated_at = now(), {sums}",
+            [(*key, *astuple(counts[key])) for key in sorted(counts)],
+        )
+
+
+def read_counts(conn: Connection, model_id: str, import_id: str = "") -> LabelCounts:
+    """Give the counts of a model, or of one import of it; all zero when there are none."""
+    with conn.cursor(row_factory=class_row(LabelCounts)) as cursor:
+        cursor.execute(
+            f"SELECT {', '.join(_NAMES)} FROM label_counts JOIN joined_models USING (model_no)"
+            " WHERE model_id = %s AND import_id = %s",
+            (model_id, import_id),
+        )
+        return cursor.fetchone() or LabelCounts()
+
+
+def add_delays(conn: Connection, delays: Mapping[int, NDArray[np.int64]]) -> None:
+    """Add to the histograms of how long labels took, by model, whose locks must be held."""
+    with conn.cursor(binary=True) as cursor:
+        for model_no in sorted(delays):
+            row = cursor.execute("SELECT counts FROM label_delays WHERE model_no = %s", (model_no,)).fetchone()
+            total = delays[model_no] if row is None else row[0] + delays[model_no]
+            cursor.execute(
+                "INSERT INTO label_delays (model_no, counts) VALUES (%s, %s)"
+                " ON CONFLICT ON CONSTRAINT label_delays_pkey DO UPDATE SET counts = excluded.counts",
+                (model_no, total),
+            )
+
+
+def read_delays(conn: Connection, model_id: str) -> NDArray[np.int64] | None:
+    """Give the histogram of how long labels of a model took; None before the first."""
+    row = conn.cursor(binary=True).execute(
+        "SELECT counts FROM label_delays JOIN joined_models USING (model_no) WHERE model_id = %s", (model_id,)
+    ).fetchone()  # fmt: skip
+    return None if row is None else row[0]

@@ -1,0 +1,204 @@
+"""The predictions of one window as columns: what was predicted, and what came true where that is known."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection
+
+from driftline.core.outcomes import Outcomes
+from driftline.core.schema import Task
+from driftline.store.joined_models import find_joined, list_classes
+from driftline.store.models import get_model
+from driftline.store.performance_windows import PerformanceWindow
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPredictions:
+    """n predictions of a window, in the order of their times.
+
+    `truth` [n] and `prediction` [n] are positions in `classes`, or numbers; NaN where there is none. `scores` are
+    [n] or, by class, [n, C]; NaN where a row has none, None where no row has. `weights` [n] are sampling weight
+    times label weight, `sampling_weights` [n] without the latter; `groups` [n] are hashes of the entity or of the
+    ranked list. `segment_code` [n] says which of `segments` (values of the schema's segment columns) a row is of,
+    -1 for none.
+    """
+
+    task: Task | None
+    classes: tuple[str, ...]
+    truth: NDArray[np.float64]
+    prediction: NDArray[np.float64]
+    scores: NDArray[np.float64] | None
+    weights: NDArray[np.float64]
+    sampling_weights: NDArray[np.float64]
+    groups: NDArray[np.int64] | None
+    predicted_at: NDArray[np.int64]
+    segment_code: NDArray[np.int32]
+    segments: Mapping[int, tuple[str | None, ...]]
+
+    @property
+    def labeled(self) -> NDArray[np.bool_]:
+        """Which rows [n] have a label."""
+        return ~np.isnan(self.truth)
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> "WindowPredictions":
+        """Select by position or mask."""
+        chosen: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            chosen[field.name] = value[rows] if isinstance(value, np.ndarray) else value
+        return WindowPredictions(**chosen)
+
+    def in_segment(self, column: int, values: Sequence[str | None]) -> NDArray[np.bool_]:
+        """Tell which rows [n] have one of the values in a segment column (its place in the schema's)."""
+        codes = [code for code, its in self.segments.items() if its[column] in values]
+        return np.isin(self.segment_code, codes)
+
+    def outcomes(self) -> Outcomes:
+        """Give the rows that have a label and a prediction; if some have a score, those without are left out."""
+        usable = self.labeled
+        if self.task is not Task.RANKING:
+            usable &= ~np.isnan(self.prediction)
+        if self.scores is not None:
+            usable &= ~np.isnan(self.scores.reshape(len(usable), -1)).any(axis=1)
+        chosen = self.take(usable)
+        kind = np.intp if self.task in (Task.BINARY, Task.MULTICLASS) else np.float64
+        return Outcomes(
+            truth=chosen.truth.astype(kind),
+            prediction=chosen.prediction.astype(kind),
+            scores=chosen.scores,
+            weights=chosen.weights,
+            groups=chosen.groups,
+            classes=self.classes,
+        )
+
+
+def read_window_predictions(conn: Connection, window: PerformanceWindow) -> WindowPredictions:
+    """Read the predictions of a window, with their labels; those that expired have the window's.
+
+    Raises NotFound when the model is not there any more.
+    """
+    model = get_model(conn, window.model_id)
+    task = None if model.task is None else Task(model.task)
+    model_no = find_joined(conn, window.model_id)
+    known = [] if model_no is None else list_classes(conn, model_no)
+    columns = _read_columns(conn, window)
+    if task in (Task.BINARY, Task.MULTICLASS):
+        classes, position = _order_classes(known, task, model.settings.get("positive_class"))
+        codes = np.nan_to_num(columns.label, nan=-1).astype(np.intp)
+        truth, prediction = position[codes], position[columns.class_code]
+    else:
+        classes, truth, prediction = (), columns.label, columns.value
+    return WindowPredictions(
+        task,
+        classes,
+        truth,
+        prediction,
+        _read_scores(conn, window, columns.score, len(classes)),
+        columns.weight * columns.label_weight,
+        columns.weight.astype(np.float64),
+        _read_groups(columns, task),
+        columns.predicted_at,
+        columns.segment_code,
+        _read_segments(conn, window),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Rows as stored: codes are -1 and numbers NaN where there is nothing, hashes 0."""
+
+    predicted_at: NDArray[np.int64]
+    class_code: NDArray[np.int32]
+    value: NDArray[np.float64]
+    score: NDArray[np.float64]
+    weight: NDArray[np.int32]
+    label: NDArray[np.float64]
+    label_weight: NDArray[np.float64]
+    key: NDArray[np.bytes_]
+    id_hash: NDArray[np.int64]
+    group_hash: NDArray[np.int64]
+    segment_code: NDArray[np.int32]
+
+
+def _read_columns(conn: Connection, window: PerformanceWindow) -> _Columns:
+    row: Any = (
+        conn.cursor(binary=True)
+        .execute(
+            """
+        SELECT array_agg(predicted_at), array_agg(coalesce(class_code, -1)), array_agg(coalesce(value, 'NaN')),
+               array_agg(coalesce(score, 'NaN')), array_agg(weight),
+               array_agg(coalesce(label, %s::float8, 'NaN')), array_agg(coalesce(label_weight, 1)), array_agg(key),
+               array_agg(coalesce(id_hash, 0)), array_agg(coalesce(group_hash, 0)),
+               array_agg(coalesce(segment_code, -1))
+        FROM (SELECT * FROM predictions WHERE window_id = %s ORDER BY predicted_at, key, id_hash) AS p
+        """,
+            (window.expiry_label, window.window_id),
+        )
+        .fetchone()
+    )
+    if row[0] is None:
+        long, short, real = np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0)
+        row = (long, short, real, real, short, real, real, np.empty(0, "S16"), long, long, short)
+    return _Columns(*row)
+
+
+def _order_classes(
+    known: Sequence[str], task: Task, positive: str | None
+) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Give the classes in their order, and for each code its position, NaN for none (code -1).
+
+    Classes are sorted as scikit-learn does, numbers by value. A binary model's are the negative and the positive
+    one: that of the model's setting, else the last; all others are negative.
+    """
+    ordered = sorted(known, key=_sorting)
+    if task is Task.MULTICLASS:
+        place = {name: float(position) for position, name in enumerate(ordered)}
+        return tuple(ordered), np.array([*(place[name] for name in known), np.nan])
+    if set(ordered) <= {"0", "1"}:
+        ordered = ["0", "1"]
+    chosen = positive if positive is not None else ordered[-1]
+    others = [name for name in ordered if name != chosen]
+    negative = others[0] if len(others) == 1 else f"not {chosen}"
+    return (negative, chosen), np.array([*(float(name == chosen) for name in known), np.nan])
+
+
+def _sorting(name: str) -> tuple[bool, float, str]:
+    try:
+        return False, float(name), name
+    except ValueError:
+        return True, 0.0, name
+
+
+def _read_scores(
+    conn: Connection, window: PerformanceWindow, score: NDArray[np.float64], classes: int
+) -> NDArray[np.float64] | None:
+    """Give the scores by class where all rows have one for each, else the scores of the rows."""
+    rows = conn.execute(
+        "SELECT scores FROM predictions WHERE window_id = %s AND scores IS NOT NULL"
+        " ORDER BY predicted_at, key, id_hash",
+        (window.window_id,),
+    ).fetchall()
+    if len(rows) == len(score) and rows and {len(its) for (its,) in rows} == {classes}:
+        return np.array([its for (its,) in rows], np.float64)
+    return None if np.isnan(score).all() else score
+
+
+def _read_groups(columns: _Columns, task: Task | None) -> NDArray[np.int64] | None:
+    if task is Task.RANKING:
+        return columns.group_hash
+    if not columns.id_hash.any():
+        return None
+    halves = np.ascontiguousarray(columns.key).view("<i8").reshape(-1, 2)
+    return halves[:, 1].astype(np.int64)  # the first half begins with a mark
+
+
+def _read_segments(conn: Connection, window: PerformanceWindow) -> dict[int, tuple[str | None, ...]]:
+    rows = conn.execute(
+        "SELECT s.code, s.segments FROM segment_codes s JOIN performance_windows w USING (version_no)"
+        " WHERE w.window_id = %s",
+        (window.window_id,),
+    )
+    return {code: tuple(values) for code, values in rows}

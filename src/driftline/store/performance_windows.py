@@ -1,0 +1,204 @@
+"""Windows of prediction time: how many predictions each has, how many labels, and whether that has changed.
+
+`seq` grows in the transaction that changes a window's pairs; whoever computes from them notes the `seq` it read.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection
+from psycopg.rows import class_row
+from psycopg.sql import SQL
+
+from driftline.core.joining import name_class
+from driftline.core.moment import from_micros
+from driftline.core.window import Window
+from driftline.store.joined_models import JoinedModel, code_classes
+from driftline.store.sampling import LABEL_DELAY_S
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceWindow:
+    """A window of a version; times in microseconds, None until they are there.
+
+    `labeled_count` of `row_count` predictions have a label of their own; `weight` and `labeled_weight` are sums of
+    their sampling weights. `expiry_label` (a class code, or a number) is what the others count as since
+    `expired_at`, None when the model does not say so.
+    """
+
+    window_id: int
+    model_id: str
+    model_version: str
+    window_start: int
+    window_end: int
+    row_count: int
+    weight: int
+    labeled_count: int
+    labeled_weight: int
+    seq: int
+    computed_seq: int
+    computed_at: int | None
+    expired_at: int | None
+    expiry_label: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRows:
+    """Predictions to be added to a window of a version."""
+
+    version_no: int
+    window: Window
+    row_count: int
+    weight: int
+
+
+_COLUMNS = SQL(
+    "w.window_id, m.model_id, v.model_version, w.window_start, w.window_end, w.row_count, w.weight,"
+    " w.labeled_count, w.labeled_weight, w.seq, w.computed_seq, w.computed_at, w.expired_at, w.expiry_label"
+)
+
+
+def add_rows(conn: Connection, rows: Iterable[WindowRows]) -> dict[tuple[int, int], int]:
+    """Count predictions into their windows; gives the windows' ids by (version number, start)."""
+    ordered = sorted(rows, key=lambda each: (each.version_no, each.window.start))
+    found = conn.execute(
+        """
+        INSERT INTO performance_windows AS w (version_no, window_start, window_end, row_count, weight)
+        SELECT * FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[], %s::bigint[], %s::bigint[])
+        ON CONFLICT ON CONSTRAINT performance_windows_start
+        DO UPDATE SET row_count = w.row_count + excluded.row_count, weight = w.weight + excluded.weight
+        RETURNING version_no, window_start, window_id
+        """,
+        (
+            [each.version_no for each in ordered],
+            [from_micros(each.window.start) for each in ordered],
+            [from_micros(each.window.end) for each in ordered],
+            [each.row_count for each in ordered],
+            [each.weight for each in ordered],
+        ),
+    )
+    return {(version_no, start): window_id for version_no, start, window_id in found}
+
+
+def mark_windows(
+    conn: Connection,
+    window_id: NDArray[np.int32],
+    labeled_count: NDArray[np.int64],
+    labeled_weight: NDArray[np.int64],
+) -> None:
+    """Record that the pairs of some windows have changed, and by how many labels more or fewer."""
+    conn.execute(
+        """
+        WITH locked AS (
+            SELECT w.window_id, c.labeled_count, c.labeled_weight
+            FROM unnest(%s, %s, %s) AS c (window_id, labeled_count, labeled_weight)
+            JOIN performance_windows w USING (window_id) ORDER BY w.window_id FOR NO KEY UPDATE OF w
+        )
+        UPDATE performance_windows w SET seq = w.seq + 1, labeled_count = w.labeled_count + l.labeled_count,
+               labeled_weight = w.labeled_weight + l.labeled_weight
+        FROM locked l WHERE w.window_id = l.window_id
+        """,
+        (window_id, labeled_count, labeled_weight),
+    )
+
+
+def list_marked_windows(
+    conn: Connection, *, computed_before: int | None = None, limit: int = 1000
+) -> list[PerformanceWindow]:
+    """List windows whose pairs have changed since they were computed, the newest of each version first.
+
+    `computed_before` leaves those out that were computed at or after that time (microseconds), unless they never
+    were.
+    """
+    return _select(
+        conn,
+        "WHERE w.seq > w.computed_seq AND (w.computed_at IS NULL OR w.computed_at < %(before)s::timestamptz)"
+        " ORDER BY row_number() OVER (PARTITION BY w.version_no ORDER BY w.window_end DESC), w.window_id"
+        " LIMIT %(limit)s",
+        {"before": "infinity" if computed_before is None else from_micros(computed_before), "limit": limit},
+    )
+
+
+def list_performance_windows(
+    conn: Connection, model_id: str, model_version: str, since: int, until: int
+) -> list[PerformanceWindow]:
+    """List the windows of a version that start in [since, until), oldest first."""
+    return _select(
+        conn,
+        "WHERE m.model_id = %(model)s AND v.model_version = %(version)s AND w.window_start >= %(since)s"
+        " AND w.window_start < %(until)s ORDER BY w.window_start",
+        {
+            "model": model_id,
+            "version": model_version,
+            "since": from_micros(since),
+            "until": from_micros(until),
+        },
+    )
+
+
+def mark_window_computed(conn: Connection, window_id: int, seq: int, computed_at: int) -> None:
+    """Record from which `seq` a window was computed, and when."""
+    conn.execute(
+        "UPDATE performance_windows SET computed_seq = greatest(computed_seq, %s), computed_at = %s"
+        " WHERE window_id = %s",
+        (seq, from_micros(computed_at), window_id),
+    )
+
+
+def list_expiring(conn: Connection, now: int, *, limit: int = 1000) -> dict[str, list[int]]:
+    """List windows whose labels have had their time, though nobody has said so yet: ids by model."""
+    rows = conn.execute(
+        """
+        SELECT m.model_id, w.window_id FROM performance_windows w
+        JOIN joined_versions v USING (version_no)
+        JOIN joined_models j USING (model_no)
+        JOIN models m USING (model_id)
+        WHERE w.expired_at IS NULL AND w.window_end < %(now)s AND w.window_end + make_interval(
+              secs => coalesce((m.settings ->> 'max_label_delay_s')::float8, %(delay)s)) <= %(now)s
+        ORDER BY w.window_end LIMIT %(limit)s
+        """,
+        {"now": from_micros(now), "delay": float(LABEL_DELAY_S), "limit": limit},
+    )
+    found: dict[str, list[int]] = {}
+    for model_id, window_id in rows:
+        found.setdefault(model_id, []).append(window_id)
+    return found
+
+
+def expire_windows(conn: Connection, model: JoinedModel, window_ids: Sequence[int], now: int) -> None:
+    """Let predictions without a label count as the model's `label_on_expiry` from now on, if it has one.
+
+    The lock of the model must be held.
+    """
+    label = _read_expiry_label(conn, model)
+    conn.execute(
+        "UPDATE performance_windows SET expired_at = %(now)s, expiry_label = %(label)s,"
+        " seq = seq + (%(label)s::float8 IS NOT NULL AND labeled_count < row_count)::int"
+        " WHERE window_id = ANY(%(windows)s) AND expired_at IS NULL",
+        {"now": from_micros(now), "label": label, "windows": list(window_ids)},
+    )
+
+
+def _read_expiry_label(conn: Connection, model: JoinedModel) -> float | None:
+    """Give the code or number of the model's `label_on_expiry`."""
+    name = name_class(model.label_on_expiry, model.task)
+    if name is None:
+        return None
+    if model.predicts_classes:
+        return float(code_classes(conn, model.model_no, [name])[name])
+    return None if isinstance(model.label_on_expiry, str) else float(model.label_on_expiry or 0.0)
+
+
+def _select(conn: Connection, rest: str, parameters: dict[str, object]) -> list[PerformanceWindow]:
+    with conn.cursor(row_factory=class_row(PerformanceWindow)) as cursor:
+        cursor.execute(
+            SQL(
+                "SELECT {} FROM performance_windows w JOIN joined_versions v USING (version_no)"
+                " JOIN joined_models m USING (model_no) "
+            ).format(_COLUMNS)
+            + SQL(rest),
+            parameters,
+        )
+        return cursor.fetchall()

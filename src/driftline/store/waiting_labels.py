@@ -1,0 +1,161 @@
+"""Labels whose prediction has not come, those of entities, and what labels were before they were corrected."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection
+from psycopg.sql import SQL
+
+from driftline.core.joining import Values
+from driftline.core.moment import from_micros
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLabels:
+    """m labels that wait. `asked` [m] is the position of the key asked for; `label_at` is NO_TIME for ids.
+
+    `dated` [m]: an entity's label says itself up to which moment its prediction was made; `joined` [m]: some
+    prediction has it.
+    """
+
+    asked: NDArray[np.int64]
+    model_no: NDArray[np.int32]
+    key: NDArray[np.bytes_]
+    label_at: NDArray[np.int64]
+    dated: NDArray[np.bool_]
+    joined: NDArray[np.bool_]
+    label: Values
+
+
+_COLUMNS = SQL(
+    "array_agg(asked), array_agg(model_no), array_agg(key), array_agg(label_at), array_agg(dated),"
+    " array_agg(joined), array_agg(coalesce(label, 'NaN')), array_agg(weight), array_agg(known_at)"
+)
+
+
+def find_waiting(
+    conn: Connection, model_no: NDArray[np.int32], key: NDArray[np.bytes_], label_at: NDArray[np.int64]
+) -> StoredLabels:
+    """Find waiting labels by model, key and moment, all [n]."""
+    return _read_stored(
+        conn,
+        SQL(
+            "SELECT {} FROM unnest(%s, %s, %s, %s) AS k (model_no, key, label_at, asked)"
+            " JOIN waiting_labels w USING (model_no, key, label_at)"
+        ),
+        (model_no, key, label_at.view("M8[us]"), np.arange(len(key))),
+    )
+
+
+def take_waiting(conn: Connection, model_no: NDArray[np.int32], key: NDArray[np.bytes_]) -> StoredLabels:
+    """Take the labels by id that wait for these predictions [n]: they wait no longer."""
+    return _read_stored(
+        conn,
+        SQL(
+            "WITH taken AS ("
+            "  DELETE FROM waiting_labels w USING unnest(%s, %s, %s) AS k (model_no, key, asked)"
+            "  WHERE w.model_no = k.model_no AND w.key = k.key AND w.label_at = '-infinity'"
+            "  RETURNING k.asked, w.*"
+            ") SELECT {} FROM taken"
+        ),
+        (model_no, key, np.arange(len(key))),
+    )
+
+
+def find_entity_labels(
+    conn: Connection, model_no: NDArray[np.int32], key: NDArray[np.bytes_], since: int, until: int
+) -> StoredLabels:
+    """Find the labels of entities [n] up to moments in [since, until)."""
+    return _read_stored(
+        conn,
+        SQL(
+            "SELECT {} FROM unnest(%s, %s, %s) AS k (model_no, key, asked)"
+            " JOIN waiting_labels w USING (model_no, key) WHERE w.label_at >= %s AND w.label_at < %s"
+        ),
+        (model_no, key, np.arange(len(key)), from_micros(since), from_micros(until)),
+    )
+
+
+def _read_stored(conn: Connection, query: SQL, parameters: Sequence[object]) -> StoredLabels:
+    row: Any = conn.cursor(binary=True).execute(query.format(_COLUMNS), parameters).fetchone()
+    if row[0] is None:
+        long, short, flags = np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.bool_)
+        row = (long, short, np.empty(0, "S16"), long, flags, flags, np.empty(0), np.empty(0), long)
+    asked, model_no, key, label_at, dated, joined, *label = row
+    return StoredLabels(asked, model_no, key, label_at, dated, joined, Values(*label))
+
+
+def keep_labels(
+    conn: Connection,
+    model_no: NDArray[np.int32],
+    key: NDArray[np.bytes_],
+    label_at: NDArray[np.int64],
+    dated: NDArray[np.bool_],
+    labels: Values,
+    waits_from: int,
+) -> None:
+    """Let labels [n] wait, in the place of what waits under the same model, key and moment."""
+    conn.execute(
+        """
+        INSERT INTO waiting_labels (model_no, key, label_at, dated, label, weight, known_at, waits_from)
+        SELECT model_no, key, label_at, dated, nullif(label, 'NaN'), weight, known_at, %s
+        FROM unnest(%s, %s, %s, %s, %s, %s, %s)
+             AS l (model_no, key, label_at, dated, label, weight, known_at)
+        ORDER BY key
+        ON CONFLICT ON CONSTRAINT waiting_labels_pkey
+        DO UPDATE SET label = excluded.label, weight = excluded.weight, known_at = excluded.known_at
+        """,
+        (
+            from_micros(waits_from),
+            model_no,
+            key,
+            label_at.view("M8[us]"),
+            dated,
+            labels.value,
+            labels.weight,
+            labels.known_at.view("M8[us]"),
+        ),
+    )
+
+
+def mark_joined(conn: Connection, labels: StoredLabels, joined: NDArray[np.bool_]) -> None:
+    """Note which labels [m] of entities some prediction has."""
+    conn.execute(
+        "UPDATE waiting_labels w SET joined = l.joined"
+        " FROM unnest(%s, %s, %s, %s) AS l (model_no, key, label_at, joined)"
+        " WHERE (w.model_no, w.key, w.label_at) = (l.model_no, l.key, l.label_at)",
+        (labels.model_no, labels.key, labels.label_at.view("M8[us]"), joined),
+    )
+
+
+def drop_waiting(conn: Connection, model_no: int, before: int) -> int:
+    """Drop labels of a model that have waited since before a time; gives how many waited in vain."""
+    row = conn.execute(
+        "WITH gone AS (DELETE FROM waiting_labels WHERE model_no = %s AND waits_from < %s RETURNING joined)"
+        " SELECT count(*) FROM gone WHERE NOT joined",
+        (model_no, from_micros(before)),
+    ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def add_history(conn: Connection, model_no: NDArray[np.int32], key: NDArray[np.bytes_], labels: Values) -> None:
+    """Note what labels [n] were before they were corrected, or would have been."""
+    conn.execute(
+        "INSERT INTO label_history (model_no, key, label, weight, known_at)"
+        " SELECT model_no, key, nullif(label, 'NaN'), weight, known_at"
+        " FROM unnest(%s, %s, %s, %s, %s) AS l (model_no, key, label, weight, known_at)",
+        (model_no, key, labels.value, labels.weight, labels.known_at.view("M8[us]")),
+    )
+
+
+def count_waiting(conn: Connection, model_nos: Collection[int]) -> dict[int, int]:
+    """Count the labels by id that wait, by model."""
+    rows = conn.execute(
+        "SELECT model_no, count(*) FROM waiting_labels WHERE model_no = ANY(%s) AND label_at = '-infinity'"
+        " GROUP BY model_no",
+        (list(model_nos),),
+    )
+    return dict(rows.fetchall())

@@ -1,0 +1,330 @@
+"""The joiner: reads sampled predictions and labels, and gives each prediction its label.
+
+What was read, of both topics, is written in one transaction with the offsets, which advance by compare-and-swap: a
+worker that was replaced writes nothing, and one that is killed leaves nothing half done.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+from psycopg import Connection
+from psycopg.errors import DeadlockDetected, LockNotAvailable
+
+from driftline.core.batch import Batch
+from driftline.core.errors import InvalidInput, InvalidPayload
+from driftline.core.labels import Labels
+from driftline.core.window import MICROSECONDS
+from driftline.log.batch_format import decode_batch
+from driftline.log.errors import OffsetConflict, RecordsLost
+from driftline.log.label_format import CONTENT_TYPE, decode_labels, encode_labels
+from driftline.log.log import Log, Reader
+from driftline.log.offsets import advance_offset, read_offset
+from driftline.log.received import accept_rows
+from driftline.log.record import LogRecord
+from driftline.log.topics import LABELS, PREDICTION_SAMPLES
+from driftline.settings import Settings
+from driftline.store.database import Database
+from driftline.store.dead_letters import Refused, add_dead_letters
+from driftline.store.joined_models import JoinedModel, lock_models
+from driftline.workers.arriving_labels import ArrivingLabels, arrange_labels
+from driftline.workers.arriving_predictions import Arriving, arrange_batches
+from driftline.workers.catalog import Catalog, Key
+from driftline.workers.joining import Join
+from driftline.workers.label_expiry import expire_labels
+from driftline.workers.refusal import refuse_lost_records, refuse_record
+
+CONSUMER = "joiner"
+TOPICS = (LABELS, PREDICTION_SAMPLES)
+MAX_ROWS = 50_000
+"""Predictions and labels read that force a flush."""
+IMPORT = "import"
+"""The header of a record that names the import whose labels it holds."""
+_IDLE_S = 0.5
+_EXPIRE_S = 10.0
+
+Share = tuple[str, int]
+"""A partition of a topic."""
+
+logger = structlog.get_logger("driftline.joiner")
+
+
+def run_joiner(database: Database, log: Log, settings: Settings, stop: threading.Event) -> None:
+    """Join what comes in the partitions that are this worker's, until told to stop; then flush and leave.
+
+    Raises when the database or the log is away: what was not flushed is still in the log, so run it again
+    (`keep_running`).
+    """
+    with ExitStack() as stack:
+        readers = {
+            topic: stack.enter_context(closing(log.reader(f"{CONSUMER}-{topic}", topic))) for topic in TOPICS
+        }
+        joiner = Joiner(database, readers, max_future_s=settings.max_future_s)
+        while not stop.is_set():
+            read = joiner.read()
+            if joiner.is_full or joiner.waited_s >= settings.flush_interval_s:
+                _flush(joiner)
+            joiner.expire()
+            if not read:
+                joiner.wait(min(_IDLE_S, max(settings.flush_interval_s - joiner.waited_s, 0.0)))
+        _flush(joiner)
+
+
+def _flush(joiner: "Joiner") -> None:
+    try:
+        joiner.flush()
+    except (DeadlockDetected, LockNotAvailable, OffsetConflict) as error:  # it reads again from stored offsets
+        logger.warning("flush is tried again", reason=str(error).strip())
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a partition was read, and how far that is stored."""
+
+    next_offset: int
+    stored_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedLabels:
+    """Labels of one record; `import_id` is '' when they are of no import."""
+
+    record: LogRecord
+    labels: Labels
+    import_id: str
+
+
+class Joiner:
+    """Joins the partitions that its readers have. Not for use by several threads at once."""
+
+    def __init__(self, database: Database, readers: Mapping[str, Reader], *, max_future_s: int = 3600) -> None:
+        self._database, self._readers = database, readers
+        self._max_future = max_future_s * MICROSECONDS
+        self._catalog = Catalog()
+        self._progress: dict[Share, Progress] = {}
+        self._batches: dict[Key, list[Batch]] = defaultdict(list)
+        self._labels: list[ReceivedLabels] = []
+        self._refused: list[Refused] = []
+        self._rows = 0
+        self._first_read: float | None = None
+        self._expired_at = time.monotonic()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what was read should be flushed now."""
+        return self._rows >= MAX_ROWS
+
+    @property
+    def waited_s(self) -> float:
+        """How long the first record that was read has been waiting to be flushed; 0 when none is."""
+        return 0.0 if self._first_read is None else time.monotonic() - self._first_read
+
+    def read(self) -> int:
+        """Read the next records of all partitions; gives how many there were."""
+        self._claim()
+        return sum([self._read(share) for share in sorted(self._progress)])
+
+    def wait(self, seconds: float) -> None:
+        """Wait until there is something to read, at most so long."""
+        deadline = time.monotonic() + seconds
+        for topic, reader in self._readers.items():  # labels first: predictions come all the time
+            offsets = {
+                number: progress.next_offset for (of, number), progress in self._progress.items() if of == topic
+            }
+            reader.wait(offsets, max(0.0, (deadline - time.monotonic()) / (2 if topic == LABELS else 1)))
+
+    def flush(self) -> None:
+        """Write what was read and advance the offsets, in one transaction.
+
+        Raises OffsetConflict when another worker has taken a partition, after which this one starts over.
+        """
+        advanced = {
+            share: progress
+            for share, progress in sorted(self._progress.items())
+            if progress.next_offset > progress.stored_offset
+        }
+        if not advanced:
+            self._clear()
+            return
+        try:
+            with self._database.transaction() as conn:
+                for (topic, partition), progress in advanced.items():
+                    advance_offset(
+                        conn,
+                        CONSUMER,
+                        topic,
+                        partition,
+                        expected=progress.stored_offset,
+                        next_offset=progress.next_offset,
+                    )
+                self._join(conn)
+        except BaseException:
+            self._start_over()
+            raise
+        for progress in advanced.values():
+            progress.stored_offset = progress.next_offset
+        self._clear()
+
+    def expire(self) -> None:
+        """See now and then to windows and labels that have waited long enough."""
+        if time.monotonic() - self._expired_at >= _EXPIRE_S:
+            self._expired_at = time.monotonic()
+            expire_labels(self._database, time.time_ns() // 1000)
+
+    def _claim(self) -> None:
+        claimed = {(topic, number) for topic, reader in self._readers.items() for number in reader.claim()}
+        if lost := self._progress.keys() - claimed:  # what was read of them is read again by whoever has them now
+            self._start_over()
+            logger.info("partitions lost", partitions=sorted(lost))
+        for share in sorted(claimed - self._progress.keys()):
+            self._progress[share] = self._begin(share)
+
+    def _begin(self, share: Share) -> Progress:
+        topic, partition = share
+        first = self._readers[topic].first_offset(partition)
+        with self._database.transaction() as conn:
+            stored = read_offset(conn, CONSUMER, topic, partition)
+            if first > stored:
+                self._skip_lost(conn, share, stored, first)
+        return Progress(max(stored, first), max(stored, first))
+
+    def _skip_lost(self, conn: Connection, share: Share, stored: int, first: int) -> None:
+        """Go on behind records that somebody deleted; of predictions the profiler says it, of labels this one."""
+        topic, partition = share
+        advance_offset(conn, CONSUMER, topic, partition, expected=stored, next_offset=first)
+        if topic == LABELS:
+            add_dead_letters(conn, [refuse_lost_records(topic, partition, [(stored, first)], consumed=stored)])
+        logger.error(
+            "records were deleted before they were joined",
+            topic=topic,
+            partition=partition,
+            records=first - stored,
+        )
+
+    def _read(self, share: Share) -> int:
+        topic, partition = share
+        progress = self._progress[share]
+        try:
+            records = self._readers[topic].read(partition, progress.next_offset)
+        except RecordsLost:
+            self.flush()
+            self._start_over()
+            return 0
+        if not records:
+            progress.next_offset = self._readers[topic].skip_gap(partition, progress.next_offset)
+            return 0
+        with self._database.transaction() as conn:
+            for record in records:
+                if topic == LABELS:
+                    self._take_labels(record)
+                else:
+                    self._take_batch(conn, record)
+        progress.next_offset = records[-1].offset + 1
+        if self._first_read is None:
+            self._first_read = time.monotonic()
+        return len(records)
+
+    def _take_labels(self, record: LogRecord) -> None:
+        try:
+            labels = decode_labels(record.payload)
+            if labels.model_id != record.headers.get("model"):
+                raise InvalidPayload(
+                    f"the labels are of model {labels.model_id!r}, their header names another", field="model_id"
+                )
+        except InvalidInput as error:
+            self._refused.append(refuse_record(record, "malformed_labels", str(error)))
+            return
+        self._labels.append(ReceivedLabels(record, labels, record.headers.get(IMPORT, "")))
+        self._rows += labels.rows
+
+    def _take_batch(self, conn: Connection, record: LogRecord) -> None:
+        """Decode predictions; of what cannot be used the profiler keeps a dead letter."""
+        key = (record.headers.get("model", ""), record.headers.get("version", ""))
+        version = self._catalog.find_version(conn, *key)
+        if version is None or version.schema.task is None:
+            return
+        try:
+            batch = decode_batch(record.payload, version.schema)
+        except InvalidInput:
+            return
+        if (batch.model_id, batch.version) != key:
+            return
+        received = accept_rows(batch, latest=record.appended_at + self._max_future, raw=lambda _: b"")
+        if received.batch is not None:
+            self._batches[key].append(received.batch)
+            self._rows += received.batch.rows
+
+    def _join(self, conn: Connection) -> None:
+        ids = {model_id for model_id, _ in self._batches} | {each.labels.model_id for each in self._labels}
+        models = lock_models(conn, ids)
+        join = Join(conn, {model.model_no: model for model in models.values()}, time.time_ns() // 1000)
+        imports = ["", *sorted({each.import_id for each in self._labels} - {""})]
+        arriving = self._arrange_predictions(conn, models)
+        labels = self._arrange_labels(conn, models, imports)
+        join.run(arriving, labels)
+        join.tally.store(conn, imports)
+        add_dead_letters(conn, self._refused)
+
+    def _arrange_predictions(self, conn: Connection, models: Mapping[str, JoinedModel]) -> list[Arriving]:
+        arriving: list[Arriving] = []
+        for key in sorted(self._batches):
+            version = self._catalog.find_version(conn, *key)
+            if version is not None and key[0] in models:  # else it was deleted meanwhile
+                arriving += arrange_batches(conn, models[key[0]], version, self._batches[key])
+        return arriving
+
+    def _arrange_labels(
+        self, conn: Connection, models: Mapping[str, JoinedModel], imports: Sequence[str]
+    ) -> list[ArrivingLabels]:
+        arranged = []
+        for each in self._labels:
+            model = models.get(each.labels.model_id)
+            if model is None or model.task is None:
+                self._refused.append(_refuse_all(each, model))
+                continue
+            labels, unusable = arrange_labels(conn, model, each.labels, imports.index(each.import_id))
+            arranged.append(labels)
+            if len(unusable):
+                self._refused.append(_refuse_some(each, unusable))
+        return arranged
+
+    def _clear(self) -> None:
+        self._batches.clear()
+        self._labels.clear()
+        self._refused.clear()
+        self._rows = 0
+        self._first_read = None
+
+    def _start_over(self) -> None:
+        self._clear()
+        self._catalog.forget()
+        self._progress.clear()
+
+
+def _refuse_all(received: ReceivedLabels, model: JoinedModel | None) -> Refused:
+    if model is None:
+        name = received.labels.model_id
+        return refuse_record(received.record, "unknown_model", f"there is no model {name!r}; register it")
+    reason = f"it is not known what model {model.model_id!r} predicts; register it with a task, then replay"
+    return refuse_record(received.record, "no_task", reason)
+
+
+def _refuse_some(received: ReceivedLabels, unusable: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> Refused:
+    part = received.labels.take(unusable)
+    return Refused(
+        LABELS,
+        "bad_value",
+        f"{part.rows} labels hold no finite number, or a weight that is none; the first: {part.values[0]!r}",
+        encode_labels(part),
+        part.model_id,
+        rows=part.rows,
+        headers={"model": part.model_id, "content-type": CONTENT_TYPE},
+        record_key=received.record.key,
+        partition=received.record.partition,
+        log_offset=received.record.offset,
+    )
