@@ -7,7 +7,6 @@ from driftline.core.calibration_error import measure_calibration_error
 from driftline.core.intervals import (
     Clusters,
     average,
-    find_clusters,
     measure_positive,
     measure_ratio,
 )
@@ -22,12 +21,11 @@ LEAST_PROBABILITY = float(np.finfo(np.float64).eps)
 """Log loss takes no probability for smaller than this, as scikit-learn does."""
 
 
-def measure_binary(outcomes: Outcomes) -> dict[str, Measured]:
+def measure_binary(outcomes: Outcomes, clusters: Clusters) -> dict[str, Measured]:
     """Measure BINARY_METRICS; class 1 is the positive one."""
     if not np.isin(outcomes.truth, (0, 1)).all():
         return dict.fromkeys(BINARY_METRICS, unmeasured(MetricStatus.INVALID_TRUTH))
     truth = outcomes.truth == 1
-    clusters = find_clusters(outcomes.groups, outcomes.rows)
     return _measure_classes(truth, outcomes, clusters) | _measure_scores(truth, outcomes, clusters)
 
 

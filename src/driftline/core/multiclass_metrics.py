@@ -7,7 +7,6 @@ from driftline.core.binary_metrics import LEAST_PROBABILITY
 from driftline.core.intervals import (
     Clusters,
     average,
-    find_clusters,
     measure_positive,
     measure_ratio,
     measure_share,
@@ -29,11 +28,10 @@ def name_multiclass(classes: tuple[str, ...]) -> tuple[str, ...]:
     return (*general, *(f"recall[{name}]" for name in classes))
 
 
-def measure_multiclass(outcomes: Outcomes) -> dict[str, Measured]:
+def measure_multiclass(outcomes: Outcomes, clusters: Clusters) -> dict[str, Measured]:
     """Measure the metrics of `name_multiclass`."""
     if not _are_codes(outcomes.truth, outcomes.classes):
         return dict.fromkeys(name_multiclass(outcomes.classes), unmeasured(MetricStatus.INVALID_TRUTH))
-    clusters = find_clusters(outcomes.groups, outcomes.rows)
     return _measure_classes(outcomes, clusters) | _measure_scores(outcomes, clusters)
 
 

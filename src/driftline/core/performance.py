@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.core.binary_metrics import BINARY_METRICS, measure_binary
-from driftline.core.intervals import find_clusters
+from driftline.core.intervals import Clusters, find_clusters
 from driftline.core.metric import Measured, MetricStatus, unmeasured
 from driftline.core.multiclass_metrics import measure_multiclass, name_multiclass
 from driftline.core.outcomes import Outcomes
@@ -55,12 +55,13 @@ def measure_performance(task: Task, outcomes: Outcomes, *, k: int = 10) -> Perfo
     <MetricStatus.CONSTANT_TRUTH: 'constant_truth'>
     """
     outcomes = outcomes if outcomes.weights.all() else outcomes.take(outcomes.weights > 0)
-    n_eff = find_clusters(outcomes.groups, outcomes.rows).effective(outcomes.weights)
+    clusters = find_clusters(outcomes.groups, outcomes.rows)
+    n_eff = clusters.effective(outcomes.weights)
     names = metric_names(task, outcomes.classes, k=k)
     if n_eff < MIN_EFFECTIVE:
         measured = dict.fromkeys(names, unmeasured(MetricStatus.TOO_FEW))
     else:
-        measured = _MEASURE[task](outcomes, k)
+        measured = _MEASURE[task](outcomes, clusters, k)
     return Performance(
         names=names,
         values=np.array([measured[name].value for name in names]),
@@ -81,10 +82,10 @@ def metric_names(task: Task, classes: tuple[str, ...] = (), *, k: int = 10) -> t
     return _NAMES[task](classes, k)
 
 
-_MEASURE: dict[Task, Callable[[Outcomes, int], dict[str, Measured]]] = {
-    Task.BINARY: lambda outcomes, _: measure_binary(outcomes),
-    Task.MULTICLASS: lambda outcomes, _: measure_multiclass(outcomes),
-    Task.REGRESSION: lambda outcomes, _: measure_regression(outcomes),
+_MEASURE: dict[Task, Callable[[Outcomes, Clusters, int], dict[str, Measured]]] = {
+    Task.BINARY: lambda outcomes, clusters, _: measure_binary(outcomes, clusters),
+    Task.MULTICLASS: lambda outcomes, clusters, _: measure_multiclass(outcomes, clusters),
+    Task.REGRESSION: lambda outcomes, clusters, _: measure_regression(outcomes, clusters),
     Task.RANKING: measure_ranking,
 }
 _NAMES: dict[Task, Callable[[tuple[str, ...], int], tuple[str, ...]]] = {

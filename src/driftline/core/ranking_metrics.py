@@ -43,33 +43,35 @@ def name_ranking(k: int) -> tuple[str, ...]:
     return (f"ndcg@{k}", f"map@{k}", "mrr")
 
 
-def measure_ranking(outcomes: Outcomes, k: int) -> dict[str, Measured]:
+def measure_ranking(outcomes: Outcomes, clusters: Clusters, k: int) -> dict[str, Measured]:
     """Measure NDCG and MAP of the first k places, and the mean reciprocal rank."""
-    status = _find_fault(outcomes)
-    if status is not None:
-        return dict.fromkeys(name_ranking(k), unmeasured(status))
-    assert outcomes.groups is not None and outcomes.scores is not None  # noqa: PT018  told by _find_fault
-    _, of_row = np.unique(outcomes.groups, return_inverse=True)
-    lists = _sort_lists(outcomes.truth.astype(np.float64), outcomes.scores, of_row)
-    weights = np.bincount(of_row, outcomes.weights) / np.bincount(of_row)
-    shares, clusters = weights / weights.sum(), Clusters(None, lists.count)
+    relevance = outcomes.truth.astype(np.float64)
+    fault = _find_fault(relevance, outcomes)
+    if fault is not None:
+        return dict.fromkeys(name_ranking(k), unmeasured(fault))
+    place, scores = clusters.place, outcomes.scores
+    assert place is not None
+    assert scores is not None
+    lists = _sort_lists(relevance, scores, place)
+    weights = clusters.add(outcomes.weights) / np.bincount(place)
+    shares, alone = weights / weights.sum(), Clusters(None, lists.count)
     by_list = (_gain_of_lists(lists, k), _precision_of_lists(lists, k), _reciprocal_rank_of_lists(lists))
     return {
-        name: measure_share(*average(values, shares), clusters, clusters.effective(weights))
+        name: measure_share(*average(values, shares), alone, alone.effective(weights))
         for name, values in zip(name_ranking(k), by_list, strict=True)
     }
 
 
-def _find_fault(outcomes: Outcomes) -> MetricStatus | None:
+def _find_fault(relevance: NDArray[np.float64], outcomes: Outcomes) -> MetricStatus | None:
     if outcomes.groups is None:
         return MetricStatus.NO_GROUPS
-    if not np.isfinite(outcomes.truth).all() or outcomes.truth.min() < 0:
+    if not np.isfinite(relevance).all() or relevance.min() < 0:
         return MetricStatus.INVALID_TRUTH
     if outcomes.scores is None:
         return MetricStatus.NO_SCORES
-    if outcomes.scores.shape != outcomes.truth.shape or not np.isfinite(outcomes.scores).all():
+    if outcomes.scores.shape != relevance.shape or not np.isfinite(outcomes.scores).all():
         return MetricStatus.INVALID_SCORES
-    return None if outcomes.truth.any() else MetricStatus.NO_POSITIVES
+    return None if relevance.any() else MetricStatus.NO_POSITIVES
 
 
 def _sort_lists(relevance: NDArray[np.float64], scores: NDArray[np.float64], of_row: NDArray[np.intp]) -> _Lists:

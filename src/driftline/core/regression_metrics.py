@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from driftline.core.intervals import (
     Clusters,
     average,
-    find_clusters,
     measure_median,
     measure_positive,
     measure_real,
@@ -19,14 +18,13 @@ from driftline.core.outcomes import Outcomes
 REGRESSION_METRICS = ("rmse", "mae", "median_ae", "mape", "r2", "bias")
 
 
-def measure_regression(outcomes: Outcomes) -> dict[str, Measured]:
+def measure_regression(outcomes: Outcomes, clusters: Clusters) -> dict[str, Measured]:
     """Measure REGRESSION_METRICS; `bias` is the mean of prediction less truth, `mape` a share."""
     truth, prediction = outcomes.truth.astype(np.float64), outcomes.prediction.astype(np.float64)
     if not np.isfinite(truth).all():
         return dict.fromkeys(REGRESSION_METRICS, unmeasured(MetricStatus.INVALID_TRUTH))
     if not np.isfinite(prediction).all():
         return dict.fromkeys(REGRESSION_METRICS, unmeasured(MetricStatus.INVALID_PREDICTIONS))
-    clusters = find_clusters(outcomes.groups, outcomes.rows)
     shares = outcomes.weights / outcomes.weights.sum()
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is `undefined`
         error = prediction - truth
