@@ -1,53 +1,55 @@
-"""Calibration: how likely each class is, given the model's score, learned from a reference with labels.
+"""Calibration: how likely each class is, given the model's scores, learned from a reference with labels.
 
-Per class one curve: the log-odds of the class as a continuous function of the score, straight between knots.
-Scores that are probabilities are first turned into log-odds, so a straight curve is Platt scaling (Platt 1999)
-and one of slope 1 through 0 says that the scores are right as they are. Deviations from a straight curve are
-shrunk (P-splines, Eilers & Marx 1996): with few labels little more than a line is left. Nothing makes curves
-rise: scores that rank the wrong way round are calibrated, too.
+The probability of class k is proportional to exp(f_k(log s_k)), s_k being its score and f_k continuous and
+straight between knots. Where scores are right as they are, every f is a line of slope 1 through 0. Lines of any
+slope make beta calibration of two classes (Kull, Silva Filho & Flach 2017) and vector scaling of more (Guo et
+al. 2017). Deviations from a line are shrunk (P-splines, Eilers & Marx 1996): with few labels little more than
+lines are left. Nothing makes f rise: scores that rank the wrong way round are calibrated, too. Scores that are
+no probabilities count as they are, without the logarithm.
 
-The curve is the mode of its posterior, the covariance its inverse Hessian (Laplace's approximation). The curves of
-several classes are fitted one against the rest and scaled to add up to 1 (Zadrozny & Elkan 2002).
+The curves are the mode of their posterior, the covariance of each the inverse of its Hessian (Laplace's
+approximation).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
+from scipy.special import logsumexp, softmax
 
 MAX_KNOTS = 20
 ROWS_PER_KNOT = 15
 """Effective rows of the rarer side that a knot needs."""
 
-_BENDS = 4.0  # prior precision: knots lie some half a unit of log-odds off the line between their neighbours
-_SPAN = 1e-3  # and the ends some thirty units apart: classes that scores separate wholly have no steepest curve
+_BENDS = 4.0  # prior precision: at a knot f is some 0.5 off the line between its neighbours
+_SPAN = 1e-3  # and its ends some 30 apart: classes that scores separate wholly have no steepest curve
 _LEAST = 1e-7
-"""Probabilities nearer to 0 or 1 count as this near."""
+"""Probabilities nearer to 0 count as this near."""
+_ROUNDS = 30
+_SETTLED = 0.05  # so small a gain of the log-likelihood says nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The log-odds of one class by the score.
+    """What the score of one class says for it.
 
-    `knots` [K] are scores in ascending order, as log-odds where `probability` says that scores are between 0 and
-    1; `logits` [K] the log-odds of the class there, straight in between and constant beyond; `covariance` [K, K]
-    that of their estimation.
+    `knots` [K] are scores in ascending order, as logarithms where `probability` says that they are between 0 and
+    1; `odds` [K] the values of f there, straight in between and constant beyond; `covariance` [K, K] that of
+    their estimation.
     """
 
     knots: NDArray[np.float64]
-    logits: NDArray[np.float64]
+    odds: NDArray[np.float64]
     covariance: NDArray[np.float64]
     probability: bool
 
-    def place(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    def place(self, scores: NDArray[np.float64]) -> "Places":
         """Find the knot at or before each score, and how far it is on the way to the next one, 0 to 1."""
         return _place(self.knots, _transform(scores, probability=self.probability))
 
     def read(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give the probability of the class by score."""
-        knot, way = self.place(scores)
-        return np.asarray(expit(self.logits[knot] * (1 - way) + self.logits[knot + 1] * way), np.float64)
+        """Give f by score."""
+        return _interpolate(self.place(scores), self.odds)
 
     def beyond(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell which scores are lower or higher than any of the reference."""
@@ -55,29 +57,34 @@ class Curve:
         return np.asarray((transformed < self.knots[0]) | (transformed > self.knots[-1]))
 
 
-def fit_curve(scores: NDArray[np.float64], hits: NDArray[np.bool_], weights: NDArray[np.float64]) -> Curve:
-    """Fit the curve of one class to finite, not constant `scores` [n] and whether each row was of it, `hits` [n].
+def fit_curves(
+    scores: NDArray[np.float64], truth: NDArray[np.intp], weights: NDArray[np.float64]
+) -> tuple[Curve, ...]:
+    """Fit the curve of each class to finite, varying scores [n, C] and the codes of the true classes [n].
 
-    `weights` [n] add up to the number of independent rows; some must be hits, and some not.
+    `weights` [n] add up to the number of independent rows; every class must be there, and not alone.
 
     >>> rng = np.random.default_rng(1)
     >>> scores = rng.random(5_000)
-    >>> curve = fit_curve(scores, rng.random(5_000) < scores**2, np.ones(5_000))
-    >>> curve.read(np.array([0.2, 0.5, 0.9])).round(2).tolist()
-    [0.03, 0.24, 0.81]
+    >>> truth = (rng.random(5_000) < scores**2).astype(int)
+    >>> curves = fit_curves(np.column_stack([1 - scores, scores]), truth, np.ones(5_000))
+    >>> calibrate(curves, np.array([[0.8, 0.2], [0.5, 0.5], [0.1, 0.9]]))[:, 1].round(2).tolist()
+    [0.04, 0.24, 0.81]
     """
     probability = bool(scores.min() >= 0 and scores.max() <= 1)
     transformed = _transform(scores, probability=probability)
-    knots = _choose_knots(transformed, hits, weights)
-    design = _place(knots, transformed)
-    logits, covariance = _fit_logits(design, hits, weights, _penalty(knots))
-    return Curve(knots, logits, covariance, probability)
+    hits = truth[:, None] == np.arange(scores.shape[1])
+    knots = [_choose_knots(of_class, hit, weights) for of_class, hit in zip(transformed.T, hits.T, strict=True)]
+    places = [_place(of_class, values) for of_class, values in zip(knots, transformed.T, strict=True)]
+    odds, covariances = _fit_odds(places, hits, weights, [_penalty(of_class) for of_class in knots])
+    return tuple(Curve(*curve, probability) for curve in zip(knots, odds, covariances, strict=True))
 
 
 def calibrate(curves: tuple[Curve, ...], scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the probability of each class [n, C] by its score [n, C]; rows add up to 1."""
-    shares = np.column_stack([curve.read(scores[:, k]) for k, curve in enumerate(curves)])
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float64)
+    """Give the probability of each class [n, C], by the scores [n, C] of all; never quite 0 or 1."""
+    chances = softmax(np.column_stack([curve.read(scores[:, k]) for k, curve in enumerate(curves)]), axis=1)
+    chances = np.clip(chances, _LEAST, 1)
+    return np.asarray(chances / chances.sum(axis=1, keepdims=True), np.float64)
 
 
 def calibration_variance(
@@ -89,29 +96,28 @@ def calibration_variance(
     """Give the variances [m] that the curves' uncertainty leaves in m numbers.
 
     `chances` [n, C] are those of `calibrate`, `slopes` [m, n, C] the derivatives of the numbers with respect to
-    them. Curve k, were it by itself, would move a number by (1 - c_ik) c_ik (g_ik - Σ_y c_iy g_iy) in row i per
-    unit of its log-odds. But a row of one class is missing from all others, so curves are not independent: c (1
-    - c) is the variance of each, c what each adds to that of a contrast of them. That makes a root of the factor
-    1 - c.
+    them. By curve k a number moves in row i by c_ik (g_ik - Σ_y c_iy g_iy) per unit of f. The curves are not known
+    independently, as only their differences matter: with the information diag(c) - c cᵀ of a label the variance of
+    a number is that of independent curves, but for a factor 1 - c in each. That makes a root of it in the moves.
     """
     centred = slopes - (slopes * chances).sum(axis=2, keepdims=True)
     moves = centred * chances * np.sqrt(np.maximum(1 - chances, 0))
     variance = np.zeros(len(slopes))
     for k, curve in enumerate(curves):
-        knot, way = curve.place(scores[:, k])
-        gradient = np.stack([_add_up((knot, way), move, len(curve.knots)) for move in moves[:, :, k]])
+        places = curve.place(scores[:, k])
+        gradient = np.stack([_add_up(places, move, len(curve.knots)) for move in moves[:, :, k]])
         variance += np.einsum("mj,jl,ml->m", gradient, curve.covariance, gradient)
     return variance
 
 
-Design = tuple[NDArray[np.intp], NDArray[np.float64]]
+Places = tuple[NDArray[np.intp], NDArray[np.float64]]
 
 
 def _transform(scores: NDArray[np.float64], *, probability: bool) -> NDArray[np.float64]:
-    return np.asarray(logit(np.clip(scores, _LEAST, 1 - _LEAST)) if probability else scores, np.float64)
+    return np.asarray(np.log(np.maximum(scores, _LEAST)) if probability else scores, np.float64)
 
 
-def _place(knots: NDArray[np.float64], scores: NDArray[np.float64]) -> Design:
+def _place(knots: NDArray[np.float64], scores: NDArray[np.float64]) -> Places:
     knot = np.clip(np.searchsorted(knots, scores, side="right") - 1, 0, len(knots) - 2)
     way = (scores - knots[knot]) / (knots[knot + 1] - knots[knot])
     return knot, np.clip(way, 0.0, 1.0)
@@ -144,43 +150,55 @@ def _penalty(knots: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(precision + _BENDS * bends.T @ bends, np.float64)
 
 
-def _fit_logits(
-    design: Design, hits: NDArray[np.bool_], weights: NDArray[np.float64], penalty: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Maximise the penalised likelihood by Newton steps, halved while they make it worse."""
-    knot, way = design
-    count = len(penalty)
-    logits = np.full(count, logit(weights[hits].sum() / weights.sum()))
+def _fit_odds(
+    places: list[Places],
+    hits: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    penalties: list[NDArray[np.float64]],
+) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """Maximise the penalised likelihood curve by curve, by Newton steps, halved while they make it worse."""
+    starts = np.log(weights @ hits)
+    odds = [np.repeat(start, len(penalty)) for penalty, start in zip(penalties, starts, strict=True)]
+    values = np.column_stack([_interpolate(*curve) for curve in zip(places, odds, strict=True)])
+    hessians = list(penalties)
 
-    def loss(at: NDArray[np.float64]) -> float:
-        odds = at[knot] * (1 - way) + at[knot + 1] * way
-        return float(weights @ (np.logaddexp(0, odds) - hits * odds) + at @ penalty @ at / 2)
+    def loss_of(values: NDArray[np.float64], k: int, own: NDArray[np.float64]) -> float:
+        likelihood = weights @ (logsumexp(values, axis=1) - values[hits])
+        return float(likelihood + own @ penalties[k] @ own / 2)
 
-    current = loss(logits)
-    for _ in range(50):
-        chance = expit(logits[knot] * (1 - way) + logits[knot + 1] * way)
-        gradient = _add_up(design, weights * (chance - hits), count) + penalty @ logits
-        hessian = _information(design, weights * chance * (1 - chance), count) + penalty
-        step = np.linalg.solve(hessian, gradient)
-        size = 1.0
-        while (trial := loss(logits - size * step)) > current and size > 1e-6:
-            size /= 2
-        logits = logits - size * step
-        settled, current = current - trial < 1e-9 * abs(current), trial
-        if settled:
+    for _ in range(_ROUNDS):
+        gained = 0.0
+        for k, penalty in enumerate(penalties):
+            chance = softmax(values, axis=1)[:, k]
+            gradient = _add_up(places[k], weights * (chance - hits[:, k]), len(penalty)) + penalty @ odds[k]
+            hessians[k] = _information(places[k], weights * chance * (1 - chance), len(penalty)) + penalty
+            step = np.linalg.solve(hessians[k], gradient)
+            before = loss_of(values, k, odds[k])
+            for size in 0.5 ** np.arange(20):
+                trial, own = values.copy(), odds[k] - size * step
+                trial[:, k] = _interpolate(places[k], own)
+                if (after := loss_of(trial, k, own)) <= before:
+                    values, odds[k], gained = trial, own, gained + before - after
+                    break
+        if gained < _SETTLED:
             break
-    return logits, np.asarray(np.linalg.inv(hessian), np.float64)
+    return odds, [np.asarray(np.linalg.inv(hessian), np.float64) for hessian in hessians]
 
 
-def _add_up(design: Design, values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    knot, way = design
+def _interpolate(places: Places, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    knot, way = places
+    return np.asarray(values[knot] * (1 - way) + values[knot + 1] * way, np.float64)
+
+
+def _add_up(places: Places, values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    knot, way = places
     return np.asarray(
         np.bincount(knot, values * (1 - way), count) + np.bincount(knot + 1, values * way, count), np.float64
     )
 
 
-def _information(design: Design, values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    knot, way = design
+def _information(places: Places, values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    knot, way = places
     information = np.diag(
         np.bincount(knot, values * (1 - way) ** 2, count) + np.bincount(knot + 1, values * way**2, count)
     )

@@ -23,6 +23,9 @@ class MetricStatus(StrEnum):
     CONSTANT_TRUTH = "constant_truth"  # all labels are the same number
     ZERO_TRUTH = "zero_truth"  # a label is 0, so there is no relative error
     NO_GROUPS = "no_groups"  # nothing says which rows are ranked together
+    CONSTANT_SCORE = "constant_score"  # the reference's scores are all the same: they tell rows not apart
+    UNSEEN_SCORES = "unseen_scores"  # many scores are beyond any of the reference's
+    NOT_ESTIMATED = "not_estimated"  # the task has no estimate
     UNDEFINED = "undefined"  # the number overflows
 
 
