@@ -198,3 +198,13 @@ def test_perfect_scores_are_not_certain() -> None:
         assert value == 1, name
         assert 0.6 < lower < 0.95, name
     assert numbers["brier"] == (0, 0)
+
+
+def test_a_calibrated_model_may_have_no_calibration_error() -> None:
+    outcomes = draw_binary(np.random.default_rng(7), 2_000)
+    assert outcomes.scores is not None
+    sure = replace(outcomes, scores=outcomes.scores**3 / (outcomes.scores**3 + (1 - outcomes.scores) ** 3))
+    at = BINARY_METRICS.index("calibration_error")
+    found, too_sure = (measure_performance(Task.BINARY, o) for o in (outcomes, sure))
+    assert found.lower[at] == 0 < found.values[at] < 0.05
+    assert 0.05 < too_sure.lower[at] < too_sure.values[at]

@@ -14,16 +14,18 @@ from driftline.core.metric import Measured
 from driftline.core.score_curve import ScoreCurve
 
 CALIBRATION_BINS = 10
-_SCALES = np.append(0.0, np.geomspace(0.02, 4, 60))
+_LEAST = 1e-100  # instead of 0, to divide by
+_SHIFTS = np.linspace(5, -3, 81)[:, None]
+"""By so many standard deviations the errors of bins are taken to be too large, at most and at least."""
 
 
 def measure_calibration_error(curve: ScoreCurve, scores: NDArray[np.float64]) -> Measured:
     """Measure the error of probabilities [n], and bound it by the true ones that could have given it.
 
     Chance alone makes bins differ, so even a calibrated model's metric is above 0: the size of a normal number is
-    folded at 0. The interval holds the errors, in proportion to the ones found, that would give what was found
-    in the middle 95 % of cases; 0 is one of them for a calibrated model. So it can lie below the value, which is
-    the textbook one, and is then widened to hold it.
+    folded at 0. The interval holds the errors that would give what was found in the middle 95 % of cases, among
+    those that are the found ones less a number of standard deviations, alike in all bins and down to 0. So it can
+    lie below the value, which is the textbook one, and is then widened to hold it.
     """
     bins = bin_scores(curve)
     weights = curve.positive + curve.negative
@@ -34,9 +36,12 @@ def measure_calibration_error(curve: ScoreCurve, scores: NDArray[np.float64]) ->
     within = _within_bins(gap, weights / total, scores, bins, curve.clusters)
     influence = gap * np.sign(error)[bins] - value * weights / total
     between = max(float((curve.clusters.add(influence) ** 2).sum() - within.sum()), 0.0)
-    mean, variance = _fold(_SCALES[:, None] * error, np.sqrt(within))
-    spread = NORMAL * np.sqrt(variance.sum(axis=1) + _SCALES**2 * between)
-    lower, upper = (value * np.interp(value, mean.sum(axis=1) + s * spread, _SCALES) for s in (1, -1))
+    deviation = np.sqrt(within)
+    possible = np.maximum(np.abs(error) - _SHIFTS * deviation, 0.0)
+    true = possible.sum(axis=1)
+    mean, variance = _fold(possible, deviation)
+    spread = NORMAL * np.sqrt(variance.sum(axis=1) + (true / max(value, _LEAST)) ** 2 * between)
+    lower, upper = (np.interp(value, mean.sum(axis=1) + sign * spread, true) for sign in (1, -1))
     return Measured(value, float(min(lower, value)), float(max(upper, value)))
 
 
@@ -80,6 +85,6 @@ def _fold(
     mean: NDArray[np.float64], deviation: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give mean and variance of the size of normal numbers (Leone, Nelson & Nottingham, Technometrics 3, 1961)."""
-    ratio = mean / np.maximum(deviation, 1e-100)
+    ratio = mean / np.maximum(deviation, _LEAST)
     folded = deviation * np.sqrt(2 / np.pi) * np.exp(-(ratio**2) / 2) + mean * (2 * ndtr(ratio) - 1)
     return folded, np.maximum(mean**2 + deviation**2 - folded**2, 0.0)
