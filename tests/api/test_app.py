@@ -33,6 +33,7 @@ PATHS = {
     "/cloudevents": {"post"},
     "/models/{model_id}/drift": {"get"},
     "/models/{model_id}/drift/summary": {"get"},
+    "/models/{model_id}/performance": {"get"},
     "/models/{model_id}/features/{feature}/distribution": {"get"},
     "/dead-letters": {"get"},
     "/dead-letters/counts": {"get"},

@@ -26,7 +26,7 @@ from driftline.store.versions import create_version
 from driftline.store.windows import WindowGrowth, close_window, grow_windows, list_windows
 
 HOUR = 3600 * MICROSECONDS
-LOG, PARTS, PROFILES, DRIFT, PREDICTIONS = TABLES
+LOG, PARTS, PROFILES, DRIFT, PERFORMANCE, PREDICTIONS = TABLES
 KEEP = SimpleNamespace(
     retention_log_days=7, retention_profiles_days=7, retention_metrics_days=90, retention_dead_letters_days=30
 )
@@ -54,6 +54,7 @@ def test_partitions_are_made_ahead_and_once(conn: Connection) -> None:
         *(f"profile_parts_{day}" for day in (20261125, 20261126, 20261127, 20261128)),
         "profiles_20261123",
         "drift_windows_20261123",
+        "performance_results_20261123",
         *(f"predictions_{day}" for day in (20261125, 20261126, 20261127, 20261128)),
     ]
     assert maintain_partitions(conn, WEDNESDAY) == []
@@ -74,7 +75,7 @@ def test_processes_that_start_together_make_each_partition_once(database: Databa
 
     with ThreadPoolExecutor(4) as threads:
         made = [name for names in threads.map(start, range(4)) for name in names]
-    assert len(made) == len(set(made)) == 14
+    assert len(made) == len(set(made)) == 15
 
 
 def test_rows_go_to_their_partition_and_the_past_to_the_default(conn: Connection) -> None:

@@ -7,7 +7,6 @@ import pytest
 from driftline.core.join_keys import make_keys
 from driftline.store.label_counts import LabelCounts
 from driftline.store.labeled import read_window_predictions
-from driftline.store.performance_windows import list_marked_windows, mark_window_computed
 from tests.workers.plant import HOUR, MONDAY, Plant, at
 from tests.workers.registry import Registry
 
@@ -40,11 +39,8 @@ def test_a_label_joins_its_prediction(registry: Registry) -> None:
     assert (window.row_count, window.weight, window.labeled_count, window.labeled_weight) == (2, 14, 1, 7)
     assert window.seq == 1
     with registry.plant.database.transaction() as conn:
-        rows = read_window_predictions(conn, window)
+        rows = read_window_predictions(conn, [window])
         outcomes = rows.outcomes()
-        assert [each.window_id for each in list_marked_windows(conn)] == [window.window_id]
-        mark_window_computed(conn, window.window_id, 1, at(3))
-        assert list_marked_windows(conn) == []
     assert (rows.classes, rows.labeled.sum(), rows.segments) == (("0", "1"), 1, {0: ("DE",)})
     assert rows.in_segment(0, ["DE"]).all()
     assert (outcomes.truth.tolist(), outcomes.prediction.tolist()) == ([1], [1])

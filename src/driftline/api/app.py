@@ -12,6 +12,7 @@ from driftline.api import (
     health,
     labels,
     models,
+    performance,
     predictions,
     references,
     summary,
@@ -33,6 +34,7 @@ _TAGS = [
     {"name": "predictions", "description": "What the models see and say, as it happens."},
     {"name": "labels", "description": "What came true, sooner or later."},
     {"name": "drift", "description": "How far each window lies from the reference, feature by feature."},
+    {"name": "performance", "description": "How good the predictions were, by the labels and before they come."},
     {"name": "dead letters", "description": "What could not be used, and why; sent again once that has changed."},
     {"name": "health", "description": "For orchestrators and Prometheus."},
 ]
@@ -68,6 +70,7 @@ def create_app(database: Database, log: Log, settings: Settings) -> FastAPI:
         labels.router,
         drift.router,
         summary.router,
+        performance.router,
         distribution.router,
         health.router,
         docs.router,

@@ -87,7 +87,7 @@ def find_series(conn: Connection, model_id: str, query: SeriesQuery) -> Series:
             f"step {query.step!r} is not kept; use {format_length(model.window_length)}, the model's, or 1d",
             field="step",
         )
-    _check_segment(version, query.segment)
+    check_segment(version, query.segment)
     return Series(version, SeriesKey(model_id, version.model_version, query.segment, query.reference, step))
 
 
@@ -127,7 +127,8 @@ def find_features(series: Series, names: Sequence[str]) -> list[int]:
     return [places[name] for name in dict.fromkeys(names)]
 
 
-def _check_segment(version: Version, segment: str) -> None:
+def check_segment(version: Version, segment: str) -> None:
+    """See that a version has such segments. Raises Refusal."""
     if not segment:
         return
     columns = () if version.schema is None else Schema.from_dict(version.schema).segments

@@ -24,6 +24,7 @@ class Worker(StrEnum):
     PROFILER = "profiler"
     JOINER = "joiner"
     MONITOR = "monitor"
+    PERFORMANCE = "performance"
     MAINTENANCE = "maintenance"
 
 
@@ -36,7 +37,8 @@ def worker(
     """Run one worker against the database of DATABASE_URL. Ctrl-C or SIGTERM stops it cleanly.
 
     sampler: prediction_logs to prediction_samples. profiler: samples to profiles. joiner: labels to predictions.
-    monitor: windows to drift. maintenance: retention. Any number of each may run; one of the last two is enough.
+    monitor: windows to drift. performance: labelled windows to metrics. maintenance: retention. Any number of each
+    may run; one of the last three is enough.
     """
     from driftline.log.choice import open_log  # noqa: PLC0415  `driftline --help` loads no server
     from driftline.logs import configure_logs  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The predictions of one window as columns: what was predicted, and what came true where that is known."""
+"""The predictions of windows as columns: what was predicted, and what came true where that is known."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -17,13 +17,13 @@ from driftline.store.performance_windows import PerformanceWindow
 
 @dataclass(frozen=True, slots=True)
 class WindowPredictions:
-    """n predictions of a window, in the order of their times.
+    """n predictions of one window or several of a version, in the order of their times.
 
     `truth` [n] and `prediction` [n] are positions in `classes`, or numbers; NaN where there is none. `scores` are
     [n] or, by class, [n, C]; NaN where a row has none, None where no row has. `weights` [n] are sampling weight
     times label weight, `sampling_weights` [n] without the latter; `groups` [n] are hashes of the entity or of the
-    ranked list. `segment_code` [n] says which of `segments` (values of the schema's segment columns) a row is of,
-    -1 for none.
+    ranked list. `known_at` [n] says when labels became known (NO_TIME: not yet, or never). `segment_code` [n]
+    says which of `segments` (values of the schema's segment columns) a row is of, -1 for none.
     """
 
     task: Task | None
@@ -35,6 +35,7 @@ class WindowPredictions:
     sampling_weights: NDArray[np.float64]
     groups: NDArray[np.int64] | None
     predicted_at: NDArray[np.int64]
+    known_at: NDArray[np.int64]
     segment_code: NDArray[np.int32]
     segments: Mapping[int, tuple[str | None, ...]]
 
@@ -75,16 +76,17 @@ class WindowPredictions:
         )
 
 
-def read_window_predictions(conn: Connection, window: PerformanceWindow) -> WindowPredictions:
-    """Read the predictions of a window, with their labels; those that expired have the window's.
+def read_window_predictions(conn: Connection, windows: Sequence[PerformanceWindow]) -> WindowPredictions:
+    """Read the predictions of windows of one version, with their labels; those that expired have their window's.
 
     Raises NotFound when the model is not there any more.
     """
-    model = get_model(conn, window.model_id)
+    model_id, ids = windows[0].model_id, [window.window_id for window in windows]
+    model = get_model(conn, model_id)
     task = None if model.task is None else Task(model.task)
-    model_no = find_joined(conn, window.model_id)
+    model_no = find_joined(conn, model_id)
     known = [] if model_no is None else list_classes(conn, model_no)
-    columns = _read_columns(conn, window)
+    columns = _read_columns(conn, ids)
     if task in (Task.BINARY, Task.MULTICLASS):
         classes, position = _order_classes(known, task, model.settings.get("positive_class"))
         codes = np.nan_to_num(columns.label, nan=-1).astype(np.intp)
@@ -96,13 +98,14 @@ def read_window_predictions(conn: Connection, window: PerformanceWindow) -> Wind
         classes,
         truth,
         prediction,
-        _read_scores(conn, window, columns.score, len(classes)),
+        _read_scores(conn, ids, columns.score, len(classes)),
         columns.weight * columns.label_weight,
         columns.weight.astype(np.float64),
         _read_groups(columns, task),
         columns.predicted_at,
+        columns.known_at,
         columns.segment_code,
-        _read_segments(conn, window),
+        _read_segments(conn, windows[0]),
     )
 
 
@@ -121,27 +124,31 @@ class _Columns:
     id_hash: NDArray[np.int64]
     group_hash: NDArray[np.int64]
     segment_code: NDArray[np.int32]
+    known_at: NDArray[np.int64]
 
 
-def _read_columns(conn: Connection, window: PerformanceWindow) -> _Columns:
+def _read_columns(conn: Connection, window_ids: Sequence[int]) -> _Columns:
     row: Any = (
         conn.cursor(binary=True)
         .execute(
             """
         SELECT array_agg(predicted_at), array_agg(coalesce(class_code, -1)), array_agg(coalesce(value, 'NaN')),
                array_agg(coalesce(score, 'NaN')), array_agg(weight),
-               array_agg(coalesce(label, %s::float8, 'NaN')), array_agg(coalesce(label_weight, 1)), array_agg(key),
+               array_agg(coalesce(label, expiry_label, 'NaN')), array_agg(coalesce(label_weight, 1)),
+               array_agg(key),
                array_agg(coalesce(id_hash, 0)), array_agg(coalesce(group_hash, 0)),
-               array_agg(coalesce(segment_code, -1))
-        FROM (SELECT * FROM predictions WHERE window_id = %s ORDER BY predicted_at, key, id_hash) AS p
+               array_agg(coalesce(segment_code, -1)),
+               array_agg(CASE WHEN label IS NULL THEN '-infinity' ELSE known_at END)
+        FROM (SELECT p.*, w.expiry_label FROM predictions p JOIN performance_windows w USING (window_id)
+              WHERE window_id = ANY(%s) ORDER BY predicted_at, key, id_hash) AS p
         """,
-            (window.expiry_label, window.window_id),
+            (list(window_ids),),
         )
         .fetchone()
     )
     if row[0] is None:
         long, short, real = np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0)
-        row = (long, short, real, real, short, real, real, np.empty(0, "S16"), long, long, short)
+        row = (long, short, real, real, short, real, real, np.empty(0, "S16"), long, long, short, long)
     return _Columns(*row)
 
 
@@ -173,13 +180,13 @@ def _sorting(name: str) -> tuple[bool, float, str]:
 
 
 def _read_scores(
-    conn: Connection, window: PerformanceWindow, score: NDArray[np.float64], classes: int
+    conn: Connection, window_ids: Sequence[int], score: NDArray[np.float64], classes: int
 ) -> NDArray[np.float64] | None:
     """Give the scores by class where all rows have one for each, else the scores of the rows."""
     rows = conn.execute(
-        "SELECT scores FROM predictions WHERE window_id = %s AND scores IS NOT NULL"
+        "SELECT scores FROM predictions WHERE window_id = ANY(%s) AND scores IS NOT NULL"
         " ORDER BY predicted_at, key, id_hash",
-        (window.window_id,),
+        (list(window_ids),),
     ).fetchall()
     if len(rows) == len(score) and rows and {len(its) for (its,) in rows} == {classes}:
         return np.array([its for (its,) in rows], np.float64)

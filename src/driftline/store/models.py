@@ -13,7 +13,15 @@ from driftline.core.window import MICROSECONDS
 from driftline.store.errors import AlreadyExists, NotFound, refuse
 
 # What has no foreign key to a version, because it is partitioned by time or kept for audits.
-_MEASURED = ("profile_parts", "profiles", "drift_windows", "sample_files", "accepted_batches", "dead_letters")
+_MEASURED = (
+    "profile_parts",
+    "profiles",
+    "drift_windows",
+    "performance_results",
+    "sample_files",
+    "accepted_batches",
+    "dead_letters",
+)
 _CHANGEABLE = {"task", "owner", "team", "time_zone", "settings"}
 
 

@@ -52,6 +52,7 @@ TABLES = (
     PartitionedTable("profile_parts", "window_start", 1, "created_at"),
     PartitionedTable("profiles", "window_start", 7, "computed_at"),
     PartitionedTable("drift_windows", "window_start", 7, "computed_at"),
+    PartitionedTable("performance_results", "window_start", 7, "computed_at"),
     PartitionedTable("predictions", "predicted_at", 1, "predicted_at", _WINDOW_KEPT),
 )
 _AHEAD_DAYS = 3

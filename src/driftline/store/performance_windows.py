@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,14 @@ from psycopg.rows import class_row
 from psycopg.sql import SQL
 
 from driftline.core.joining import name_class
+from driftline.core.maturity import DELAY_CELLS
 from driftline.core.moment import from_micros
 from driftline.core.window import Window
 from driftline.store.joined_models import JoinedModel, code_classes
 from driftline.store.sampling import LABEL_DELAY_S
+
+YOUNG, OFTEN, SELDOM = timedelta(hours=6), timedelta(seconds=15), timedelta(hours=1)
+"""A window whose first prediction came in the last six hours is computed often, an older one seldom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +109,36 @@ def mark_windows(
     )
 
 
-def list_marked_windows(
-    conn: Connection, *, computed_before: int | None = None, limit: int = 1000
+def list_due_windows(
+    conn: Connection, now: int, *, allowed_lateness_s: float, limit: int = 1000
 ) -> list[PerformanceWindow]:
-    """List windows whose pairs have changed since they were computed, the newest of each version first.
+    """List windows whose predictions or labels have changed since they were computed, each version's newest first.
 
-    `computed_before` leaves those out that were computed at or after that time (microseconds), unless they never
-    were.
+    A window is computed once it has closed: its drift's has, or where there is none, when it and the allowed
+    lateness are over. Then young ones, by when they came, at most every 15 seconds, others at most hourly.
     """
     return _select(
         conn,
-        "WHERE w.seq > w.computed_seq AND (w.computed_at IS NULL OR w.computed_at < %(before)s::timestamptz)"
-        " ORDER BY row_number() OVER (PARTITION BY w.version_no ORDER BY w.window_end DESC), w.window_id"
-        " LIMIT %(limit)s",
-        {"before": "infinity" if computed_before is None else from_micros(computed_before), "limit": limit},
+        """
+        LEFT JOIN windows d ON d.model_id = m.model_id AND d.model_version = v.model_version
+                               AND d.window_start = w.window_start
+        WHERE (w.seq > w.computed_seq OR w.row_count <> w.computed_rows)
+          AND CASE WHEN d.window_start IS NULL THEN w.window_end + make_interval(secs => %(lateness)s) <= %(now)s
+                   ELSE d.closed_at IS NOT NULL END
+          AND (w.computed_at IS NULL OR w.computed_at <= %(now)s::timestamptz - CASE
+               WHEN w.created_at > %(now)s::timestamptz - %(young)s::interval THEN %(often)s::interval
+               ELSE %(seldom)s::interval END)
+        ORDER BY row_number() OVER (PARTITION BY w.version_no ORDER BY w.window_end DESC), w.window_id
+        LIMIT %(limit)s
+        """,
+        {
+            "now": from_micros(now),
+            "lateness": float(allowed_lateness_s),
+            "young": YOUNG,
+            "often": OFTEN,
+            "seldom": SELDOM,
+            "limit": limit,
+        },
     )
 
 
@@ -138,13 +159,47 @@ def list_performance_windows(
     )
 
 
-def mark_window_computed(conn: Connection, window_id: int, seq: int, computed_at: int) -> None:
-    """Record from which `seq` a window was computed, and when."""
+def mark_window_computed(
+    conn: Connection, window: PerformanceWindow, delays: NDArray[np.int64], computed_at: int
+) -> None:
+    """Record that a window was computed from what it was when it was read, when, and how long its labels took."""
     conn.execute(
-        "UPDATE performance_windows SET computed_seq = greatest(computed_seq, %s), computed_at = %s"
-        " WHERE window_id = %s",
-        (seq, from_micros(computed_at), window_id),
+        "UPDATE performance_windows SET computed_seq = greatest(computed_seq, %s), computed_rows = %s,"
+        " delays = %s, computed_at = %s WHERE window_id = %s",
+        (window.seq, window.row_count, delays, from_micros(computed_at), window.window_id),
     )
+
+
+def mark_window_tried(conn: Connection, window_id: int, tried_at: int) -> None:
+    """Record that a window could not be computed: it waits as if it had been."""
+    conn.execute(
+        "UPDATE performance_windows SET computed_at = %s WHERE window_id = %s", (from_micros(tried_at), window_id)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WindowDelays:
+    """How long labels took in W windows: `counts` [W, cells], their sums [W], ends of windows [W] (µs)."""
+
+    counts: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    window_end: NDArray[np.int64]
+
+
+def read_delays(conn: Connection, model_id: str, *, limit: int = 3_000) -> WindowDelays:
+    """Read how long labels of a model took, in its newest windows that have labels."""
+    rows = (
+        conn.cursor(binary=True)
+        .execute(
+            "SELECT w.delays, w.window_end FROM performance_windows w JOIN joined_versions v USING (version_no)"
+            " JOIN joined_models m USING (model_no) WHERE m.model_id = %s AND w.labeled_count > 0"
+            " AND w.delays IS NOT NULL ORDER BY w.window_end DESC LIMIT %s",
+            (model_id, limit),
+        )
+        .fetchall()
+    )
+    counts = np.array([delays for delays, _ in rows], np.int64).reshape(len(rows), DELAY_CELLS)
+    return WindowDelays(counts, counts.sum(axis=1), np.array([end for _, end in rows], np.int64))
 
 
 def list_expiring(conn: Connection, now: int, *, limit: int = 1000) -> dict[str, list[int]]:

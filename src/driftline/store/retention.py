@@ -28,7 +28,7 @@ class RetentionSettings(Protocol):
 
     @property
     def retention_metrics_days(self) -> int:
-        """Drift results, windows, and the coarse form of profiles."""
+        """Drift and performance results, windows, and the coarse form of profiles."""
 
     @property
     def retention_dead_letters_days(self) -> int:
@@ -45,6 +45,7 @@ def apply_retention(conn: Connection, now: int, settings: RetentionSettings) -> 
         "profile_parts": settings.retention_profiles_days,
         "profiles": settings.retention_metrics_days,
         "drift_windows": settings.retention_metrics_days,
+        "performance_results": settings.retention_metrics_days,
         "predictions": _forget_windows(conn, now),
     }
     dropped = []

@@ -16,11 +16,12 @@ from driftline.store.partitions import maintain_partitions
 from driftline.workers.joiner import run_joiner
 from driftline.workers.maintenance import run_maintenance
 from driftline.workers.monitor import run_monitor
+from driftline.workers.performance import run_performance
 from driftline.workers.profiler import run_profiler
 from driftline.workers.retry import keep_running
 from driftline.workers.sampler import run_sampler
 
-WORKERS = ("sampler", "profiler", "joiner", "monitor", "maintenance")
+WORKERS = ("sampler", "profiler", "joiner", "monitor", "performance", "maintenance")
 
 logger = structlog.get_logger("driftline.workers")
 
@@ -70,6 +71,7 @@ def _make_loops(
         "sampler": lambda: run_sampler(database, log, settings, stop),
         "joiner": lambda: run_joiner(database, log, settings, stop),
         "monitor": lambda: run_monitor(database, log, settings, read_clock, stop),
+        "performance": lambda: run_performance(database, settings, read_clock, stop),
     }
     if not loops.keys() >= set(names):
         lake = open_sample_lake(settings)

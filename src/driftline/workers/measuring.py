@@ -1,0 +1,172 @@
+"""Measuring predictions with their labels: everything and by segment, for a window or for a month."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import Connection
+
+from driftline.core.errors import InvalidInput
+from driftline.core.maturity import DelayCurve, count_delays, fit_delays, label_coverage, window_maturity
+from driftline.core.metric import MetricStatus
+from driftline.core.moment import NO_TIME, from_micros, to_micros
+from driftline.core.performance import measure_performance
+from driftline.core.segment import EVERYTHING, OTHER, name_segment
+from driftline.core.window import MICROSECONDS, Window
+from driftline.store.clocks import read_version_clock
+from driftline.store.labeled import WindowPredictions, read_window_predictions
+from driftline.store.models import Model, get_model
+from driftline.store.performance import PerformanceResult
+from driftline.store.performance_windows import PerformanceWindow, list_performance_windows, read_delays
+from driftline.store.sampling import LABEL_DELAY_S
+from driftline.workers.catalog import Catalog, KnownVersion
+
+MAX_ROWS = 2_000_000
+"""So many predictions are measured for one answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Predictions of a span of time, their ages [n] (µs), and how long labels of their model take."""
+
+    version: KnownVersion
+    span: Window
+    rows: WindowPredictions
+    curve: DelayCurve
+    ages: NDArray[np.int64]
+
+    def take(self, chosen: NDArray[np.bool_]) -> "Sample":
+        """Select predictions."""
+        return Sample(self.version, self.span, self.rows.take(chosen), self.curve, self.ages[chosen])
+
+
+def read_sample(
+    conn: Connection,
+    version: KnownVersion,
+    span: Window,
+    windows: Sequence[PerformanceWindow],
+    curve: DelayCurve,
+    now: int,
+) -> Sample:
+    """Read the predictions of windows of a version. Raises NotFound."""
+    rows = read_window_predictions(conn, windows)
+    return Sample(version, span, rows, curve, read_time(conn, version, now) - rows.predicted_at)
+
+
+def read_curve(conn: Connection, model: Model, time: int) -> DelayCurve:
+    """Estimate how long labels of a model take, from those that have come until a time."""
+    known = read_delays(conn, model.model_id)
+    return fit_delays(
+        known.counts,
+        known.labels,
+        time - known.window_end,
+        max_delay=max_delay_of(model),
+        on_expiry=model.settings.get("label_on_expiry") is not None,
+    )
+
+
+def max_delay_of(model: Model) -> int:
+    """Give how long after its prediction a label may come (microseconds)."""
+    return int(model.settings.get("max_label_delay_s", LABEL_DELAY_S)) * MICROSECONDS
+
+
+def count_sample_delays(sample: Sample, max_delay: int) -> NDArray[np.int64]:
+    """Count how long the labels of a sample took; those made on expiry took all the time that there is."""
+    rows = sample.rows
+    chosen = rows.labeled
+    delays = np.where(rows.known_at == NO_TIME, max_delay, rows.known_at - rows.predicted_at)[chosen]
+    return count_delays(np.maximum(delays, 0), np.ones(len(delays), np.int64), max_delay=max_delay)
+
+
+def split_sample(conn: Connection, catalog: Catalog, sample: Sample) -> Iterator[tuple[str, Sample]]:
+    """Give everything, and every segment that has predictions."""
+    yield EVERYTHING, sample
+    grid_id = sample.version.grid_for(sample.span.start)
+    if grid_id is None:
+        return  # the reference says which values have a segment
+    for place, column in enumerate(catalog.find_reference(conn, sample.version, grid_id).segments):
+        rest = np.ones(len(sample.ages), np.bool_)
+        for value in column.values:
+            chosen = sample.rows.in_segment(place, [value])
+            rest &= ~chosen
+            if chosen.any():
+                yield name_segment(column.name, value), sample.take(chosen)
+        if rest.any():
+            yield name_segment(column.name, OTHER), sample.take(rest)
+
+
+def measure_sample(sample: Sample, segment: str, now: int) -> PerformanceResult:
+    """Measure all metrics of the model's task; none when it has no task."""
+    rows, version = sample.rows, sample.version
+    if rows.task is None:
+        raise ValueError(f"model {version.model_id!r} has no task")
+    performance = measure_performance(rows.task, rows.outcomes())
+    nothing = np.full(len(performance.names), np.nan)
+    return PerformanceResult(
+        model_id=version.model_id,
+        model_version=version.model_version,
+        segment=segment,
+        window_start=sample.span.start,
+        window_end=sample.span.end,
+        row_count=len(rows.truth),
+        labeled_count=int(rows.labeled.sum()),
+        n_eff=performance.n_eff,
+        coverage=label_coverage(
+            float(rows.sampling_weights[rows.labeled].sum()), float(rows.sampling_weights.sum())
+        ),
+        maturity=window_maturity(sample.curve, sample.ages, rows.sampling_weights),
+        metrics=performance.names,
+        value=performance.values,
+        lower=performance.lower,
+        upper=performance.upper,
+        metric_status=performance.status,
+        estimate=nothing,
+        estimate_lower=nothing,
+        estimate_upper=nothing,
+        estimate_status=[MetricStatus.UNDEFINED] * len(nothing),
+        computed_at=now,
+    )
+
+
+def measure_months(
+    conn: Connection, catalog: Catalog, version: KnownVersion, since: int, until: int, *, segment: str, now: int
+) -> list[PerformanceResult]:
+    """Measure the months, in the model's time zone, of all windows that start in [since, until) and are kept.
+
+    Raises InvalidInput when that is too much for one answer.
+    """
+    windows = list_performance_windows(conn, version.model_id, version.model_version, since, until)
+    if sum(window.row_count for window in windows) > MAX_ROWS:
+        raise InvalidInput(f"these months have more than {MAX_ROWS:,} predictions; ask for fewer", field="from")
+    curve = read_curve(conn, get_model(conn, version.model_id), read_time(conn, version, now))
+    results = []
+    for first, group in groupby(windows, lambda window: _month_of(window.window_start, version)):
+        sample = read_sample(conn, version, _span_month(first, version), list(group), curve, now)
+        if sample.rows.task is not None:
+            parts = split_sample(conn, catalog, sample)
+            results += [measure_sample(part, name, now) for name, part in parts if name == segment]
+    return results
+
+
+def read_time(conn: Connection, version: KnownVersion, now: int) -> int:
+    """Give what time it is for the version: now, or in a replay of the past as long after its newest event."""
+    clock = read_version_clock(conn, version.model_id, version.model_version)
+    if clock is None:
+        return now
+    event_time, last_append = clock
+    return min(now, event_time + max(now - last_append, 0))
+
+
+def _month_of(time: int, version: KnownVersion) -> date:
+    return from_micros(time).astimezone(version.zone).date().replace(day=1)
+
+
+def _span_month(first: date, version: KnownVersion) -> Window:
+    following = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    start, end = (
+        to_micros(datetime.combine(day, datetime.min.time(), tzinfo=version.zone)) for day in (first, following)
+    )
+    return Window(start, end)

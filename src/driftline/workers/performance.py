@@ -1,0 +1,135 @@
+"""Performance: computes the metrics of windows whose labels or predictions have changed.
+
+Each window is a transaction under a lock of its own, so several workers can share the work. What changes while a
+window is computed makes it due again.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+from psycopg import Connection, OperationalError
+
+from driftline.core.maturity import DelayCurve
+from driftline.core.window import Window
+from driftline.settings import Settings
+from driftline.store.database import Database
+from driftline.store.errors import NotFound
+from driftline.store.models import Model, get_model
+from driftline.store.performance import upsert_performance
+from driftline.store.performance_windows import (
+    PerformanceWindow,
+    list_due_windows,
+    mark_window_computed,
+    mark_window_tried,
+)
+from driftline.workers.catalog import Catalog, KnownVersion
+from driftline.workers.measuring import (
+    count_sample_delays,
+    max_delay_of,
+    measure_sample,
+    read_curve,
+    read_sample,
+    read_time,
+    split_sample,
+)
+
+CYCLE_S = 1.0
+_BATCH = 100
+_FRESH_S = 30.0
+
+logger = structlog.get_logger("driftline.performance")
+
+
+def run_performance(
+    database: Database, settings: Settings, clock: Callable[[], int], stop: threading.Event
+) -> None:
+    """Compute what is due, again and again, until told to stop.
+
+    Raises when the database is away: every window is a transaction, so run it again (`keep_running`).
+    """
+    catalog, curves = Catalog(), Curves()
+    while not stop.is_set():
+        if not compute_due(database, catalog, curves, settings, clock, stop):
+            stop.wait(CYCLE_S)
+
+
+def compute_due(
+    database: Database,
+    catalog: Catalog,
+    curves: "Curves",
+    settings: Settings,
+    clock: Callable[[], int],
+    stop: threading.Event,
+) -> int:
+    """Compute some windows that are due; gives how many there were. One that fails does not stop the others."""
+    with database.transaction() as conn:
+        due = list_due_windows(conn, clock(), allowed_lateness_s=settings.allowed_lateness_s, limit=_BATCH)
+    for window in due:
+        if stop.is_set():
+            break
+        _try_window(database, catalog, curves, window, clock())
+    return len(due)
+
+
+def _try_window(
+    database: Database, catalog: Catalog, curves: "Curves", window: PerformanceWindow, now: int
+) -> None:
+    try:
+        with database.transaction() as conn:
+            if _lock(conn, window):
+                compute_performance(conn, catalog, curves, window, now)
+    except NotFound:
+        return  # the model was deleted in this instant
+    except OperationalError:
+        raise
+    except Exception:
+        logger.exception(
+            "performance failed",
+            model=window.model_id,
+            version=window.model_version,
+            window_start=window.window_start,
+        )
+        catalog.forget()
+        with database.transaction() as conn:
+            mark_window_tried(conn, window.window_id, now)
+
+
+def _lock(conn: Connection, window: PerformanceWindow) -> bool:
+    """Be the only one to compute a window until the end of the transaction; False when somebody else is."""
+    row = conn.execute(
+        "SELECT pg_try_advisory_xact_lock(hashtextextended('performance', %s))", (window.window_id,)
+    ).fetchone()
+    return row is not None and row[0]
+
+
+def compute_performance(
+    conn: Connection, catalog: Catalog, curves: "Curves", window: PerformanceWindow, now: int
+) -> None:
+    """Write the metrics of a window and of its segments."""
+    version = catalog.find_version(conn, window.model_id, window.model_version)
+    if version is None:
+        return
+    model = get_model(conn, window.model_id)
+    curve = curves.find(conn, model, version, now)
+    sample = read_sample(conn, version, Window(window.window_start, window.window_end), [window], curve, now)
+    if sample.rows.task is not None:
+        parts = split_sample(conn, catalog, sample)
+        upsert_performance(conn, [measure_sample(part, segment, now) for segment, part in parts])
+    mark_window_computed(conn, window, count_sample_delays(sample, max_delay_of(model)), now)
+
+
+class Curves:
+    """How long labels of models take, estimated anew after half a minute."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, DelayCurve]] = {}
+
+    def find(self, conn: Connection, model: Model, version: KnownVersion, now: int) -> DelayCurve:
+        """Give the curve of a model, at most half a minute old."""
+        read_at, curve = self._known.get(model.model_id, (0.0, None))
+        if curve is None or time.monotonic() - read_at > _FRESH_S:
+            curve = read_curve(conn, model, read_time(conn, version, now))
+            self._known[model.model_id] = time.monotonic(), curve
+        return curve
