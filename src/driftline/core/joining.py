@@ -121,7 +121,7 @@ def settle(current: Values, labels: Values, groups: NDArray[np.int64]) -> Settle
     superseded = np.flatnonzero(is_original & ~in_force)
     return Settled(
         state,
-        ~_same(current, state),
+        ~same_values(current, state),
         state.known_at != current.known_at,
         _find_first(current, every, group),
         _tell_outcomes(current, every, group, order - len(known), is_original, in_force, len(groups)),
@@ -138,12 +138,12 @@ def _starts(group: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def _equals_previous(values: Values) -> NDArray[np.bool_]:
     equal = np.zeros(len(values.value), np.bool_)
-    equal[1:] = _same(values.take(slice(1, None)), values.take(slice(None, -1)))
+    equal[1:] = same_values(values.take(slice(1, None)), values.take(slice(None, -1)))
     return equal
 
 
-def _same(one: Values, other: Values) -> NDArray[np.bool_]:
-    """Tell which values are the same; withdrawn ones are, whatever they weigh."""
+def same_values(one: Values, other: Values) -> NDArray[np.bool_]:
+    """Tell which values [n] are the same, whenever known; withdrawn ones are, whatever they weigh."""
     withdrawn: NDArray[np.bool_] = np.isnan(one.value) & np.isnan(other.value)
     withdrawn |= (one.value == other.value) & (one.weight == other.weight)
     return withdrawn

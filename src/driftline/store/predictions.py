@@ -94,40 +94,55 @@ def find_predictions(
     until: int | None = None,
 ) -> FoundPredictions:
     """Find the predictions [m] of models by their keys [n], made in [since, until) where that is given."""
-    row = conn.cursor(binary=True).execute(
-        """
-        SELECT array_agg(asked), array_agg(part), array_agg(place), array_agg(version_no), array_agg(window_id),
-               array_agg(predicted_at), array_agg(weight), array_agg(id_hash), array_agg(label),
-               array_agg(label_weight), array_agg(known_at)
-        FROM (
-            SELECT k.asked, p.tableoid::bigint AS part, p.ctid AS place, w.version_no, p.window_id,
-                   p.predicted_at, p.weight, coalesce(p.id_hash, 0) AS id_hash,
-                   coalesce(p.label, 'NaN') AS label, coalesce(p.label_weight, 1) AS label_weight,
-                   coalesce(p.known_at, '-infinity') AS known_at
-            FROM unnest(%(key)s::uuid[], %(model)s::int[], %(asked)s::bigint[]) AS k (key, model_no, asked)
-            JOIN predictions p ON p.key = k.key AND p.predicted_at >= %(since)s::timestamptz
-                                 AND p.predicted_at < %(until)s::timestamptz
-            JOIN performance_windows w ON w.window_id = p.window_id
-            JOIN joined_versions v ON v.version_no = w.version_no AND v.model_no = k.model_no
-        ) AS found
-        """,
-        {
-            "key": key,
-            "model": model_no,
-            "asked": np.arange(len(key)),
-            "since": "-infinity" if since is None else from_micros(since),
-            "until": "infinity" if until is None else from_micros(until),
-        },
-    ).fetchone()  # fmt: skip
-    return _read_found(row)
-
-
-def _read_found(row: Any) -> FoundPredictions:
-    if row is None or row[0] is None:
+    row: Any = (
+        conn.cursor(binary=True)
+        .execute(
+            """
+            SELECT array_agg(k.asked), array_agg(p.part), array_agg(p.place), array_agg(p.window_id),
+                   array_agg(p.predicted_at), array_agg(p.weight), array_agg(p.id_hash), array_agg(p.label),
+                   array_agg(p.label_weight), array_agg(p.known_at)
+            FROM unnest(%(key)s, %(asked)s) AS k (key, asked), LATERAL (
+                SELECT tableoid::bigint AS part, ctid AS place, window_id, predicted_at, weight,
+                       coalesce(id_hash, 0) AS id_hash, coalesce(label, 'NaN') AS label,
+                       coalesce(label_weight, 1) AS label_weight, coalesce(known_at, '-infinity') AS known_at
+                FROM predictions
+                WHERE key = k.key AND predicted_at >= %(since)s::timestamptz
+                  AND predicted_at < %(until)s::timestamptz
+                OFFSET 0
+            ) AS p
+            """,
+            {
+                "key": key,
+                "asked": np.arange(len(key)),
+                "since": "-infinity" if since is None else from_micros(since),
+                "until": "infinity" if until is None else from_micros(until),
+            },
+        )
+        .fetchone()
+    )
+    if row[0] is None:
         long, short = np.empty(0, np.int64), np.empty(0, np.int32)
-        row = (long, long, np.empty(0, "S6"), short, short, long, short, long, np.empty(0), np.empty(0), long)
-    found = dict(zip(_FOUND, row, strict=False))
-    return FoundPredictions(**found, label=Values(*row[len(_FOUND) :]))
+        return FoundPredictions(
+            long, long, np.empty(0, "S6"), short, short, long, short, long, Values(np.empty(0), np.empty(0), long)
+        )
+    asked, part, place, window_id, predicted_at, weight, id_hash, *label = row
+    version_no, of_model = _find_versions(conn, window_id)
+    found = FoundPredictions(
+        asked, part, place, version_no, window_id, predicted_at, weight, id_hash, Values(*label)
+    )
+    return found.take(of_model == model_no[asked])
+
+
+def _find_versions(conn: Connection, window_id: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Give the numbers of the versions and of the models of windows [m]."""
+    windows, place = np.unique(window_id, return_inverse=True)
+    rows = conn.execute(
+        "SELECT version_no, model_no FROM performance_windows JOIN joined_versions USING (version_no)"
+        " WHERE window_id = ANY(%s) ORDER BY window_id",
+        (windows,),
+    ).fetchall()
+    numbers = np.array(rows, np.int32)[place.reshape(-1)]
+    return numbers[:, 0], numbers[:, 1]
 
 
 def add_predictions(conn: Connection, columns: PredictionColumns) -> None:

@@ -22,6 +22,15 @@ SLACK = 3600 * MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True)
+class Moments:
+    """Moments [n] of entities of models, around which predictions or labels have come."""
+
+    model_no: NDArray[np.int32]
+    key: NDArray[np.bytes_]
+    at: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Arriving:
     """n predictions of some versions of models whose locks are held; all columns [n]."""
 
@@ -45,6 +54,11 @@ class Arriving:
             self.window_start[rows],
             self.windows,
         )
+
+    def find_moments(self) -> Moments:
+        """Give when predictions of entities were made."""
+        rows = np.flatnonzero(self.columns.id_hash)
+        return Moments(self.model_no[rows], self.columns.key[rows], self.columns.predicted_at[rows])
 
     def find_scattered(self) -> set[int]:
         """Find the models of which a prediction was made at another time than its id says."""

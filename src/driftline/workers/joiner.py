@@ -19,6 +19,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 from driftline.core.batch import Batch
 from driftline.core.errors import InvalidInput, InvalidPayload
 from driftline.core.labels import Labels
+from driftline.core.moment import NO_TIME
 from driftline.core.window import MICROSECONDS
 from driftline.log.batch_format import decode_batch
 from driftline.log.errors import OffsetConflict, RecordsLost
@@ -32,10 +33,11 @@ from driftline.settings import Settings
 from driftline.store.database import Database
 from driftline.store.dead_letters import Refused, add_dead_letters
 from driftline.store.joined_models import JoinedModel, lock_models
-from driftline.workers.arriving_labels import ArrivingLabels, arrange_labels
+from driftline.workers.arriving_labels import ArrivingLabels, arrange_labels, join_labels
 from driftline.workers.arriving_predictions import Arriving, arrange_batches
 from driftline.workers.catalog import Catalog, Key
 from driftline.workers.joining import Join
+from driftline.workers.joining_entities import join_entities
 from driftline.workers.label_expiry import expire_labels
 from driftline.workers.refusal import refuse_lost_records, refuse_record
 
@@ -266,7 +268,11 @@ class Joiner:
         imports = ["", *sorted({each.import_id for each in self._labels} - {""})]
         arriving = self._arrange_predictions(conn, models)
         labels = self._arrange_labels(conn, models, imports)
-        join.run(arriving, labels)
+        again, moments = join.take_predictions(arriving)
+        every = join_labels([again, *labels])
+        by_id = every.label_at == NO_TIME
+        join.take_labels(every.take(by_id))
+        join_entities(join, every.take(~by_id), moments)
         join.tally.store(conn, imports)
         add_dead_letters(conn, self._refused)
 

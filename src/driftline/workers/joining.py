@@ -13,7 +13,7 @@ from psycopg import Connection
 
 from driftline.core.grouping import pack_columns, pair_rows
 from driftline.core.join_keys import times_of_keys
-from driftline.core.joining import Settled, Values, no_labels, settle
+from driftline.core.joining import Outcome, Settled, Values, no_labels, settle
 from driftline.core.moment import NO_TIME
 from driftline.core.window import DAY
 from driftline.store.joined_models import JoinedModel, mark_scattered
@@ -27,8 +27,16 @@ from driftline.store.predictions import (
 )
 from driftline.store.waiting_labels import add_history, find_waiting, keep_labels, take_waiting
 from driftline.workers.arriving_labels import ArrivingLabels, join_labels
-from driftline.workers.arriving_predictions import SLACK, Arriving, merge_arriving, store_arriving
+from driftline.workers.arriving_predictions import SLACK, Arriving, Moments, merge_arriving, store_arriving
 from driftline.workers.label_tally import COPIED, WAITED, LabelTally
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What became of labels [n] that are kept; `is_new` [n]: nothing was kept in their place before."""
+
+    outcome: NDArray[np.int8]
+    is_new: NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -43,20 +51,15 @@ class Join:
 
     def __post_init__(self) -> None:
         """Note which models' predictions are made at other times than their ids say."""
+        prefer_indexes(self.conn)
         self.scattered |= {model.model_no for model in self.models.values() if model.scattered}
 
-    def run(self, arriving: Sequence[Arriving], labels: Sequence[ArrivingLabels]) -> None:
-        """Join predictions and labels, as they came."""
-        again = self.take_predictions(arriving)
-        every = join_labels([again, *labels])
-        by_id = every.label_at == NO_TIME
-        if by_id.any():
-            self.take_labels(every.take(by_id))
+    def take_predictions(self, arriving: Sequence[Arriving]) -> tuple[ArrivingLabels, Moments]:
+        """Store predictions that are new, each id of a version once.
 
-    def take_predictions(self, arriving: Sequence[Arriving]) -> ArrivingLabels:
-        """Store predictions that are new, each id of a version once; gives the labels that there are for them."""
-        prefer_indexes(self.conn)
-        labels = []
+        Gives the labels by id that there are for them, and when those of entities were made.
+        """
+        labels, moments = [_NONE], [_NO_MOMENTS]
         for each in merge_arriving(arriving):
             fresh, of_others = self._drop_known(each)
             if not fresh.rows:
@@ -66,9 +69,14 @@ class Join:
             self.scattered |= far
             store_arriving(self.conn, fresh)
             waited = take_waiting(self.conn, fresh.model_no, fresh.columns.key)
+            self.tally.add_rows(waited.model_no, np.full(len(waited.model_no), WAITED), "waiting", -1)
             labels += [_label_again(waited.model_no, waited.key, waited.label, WAITED), of_others]
-            self.tally.add(labels[-2], np.ones(labels[-2].rows, np.bool_), "waiting", -1)
-        return join_labels(labels) if labels else _NONE
+            moments.append(fresh.find_moments())
+        return join_labels(labels), Moments(
+            np.concatenate([each.model_no for each in moments]),
+            np.concatenate([each.key for each in moments]),
+            np.concatenate([each.at for each in moments]),
+        )
 
     def _drop_known(self, arriving: Arriving) -> tuple[Arriving, ArrivingLabels]:
         """Drop ids that are there; gives also the labels of other versions' predictions with the same id."""
@@ -86,7 +94,6 @@ class Join:
 
     def take_labels(self, labels: ArrivingLabels) -> None:
         """Join labels by id with their predictions; the others wait."""
-        prefer_indexes(self.conn)
         names, first, group = np.unique(
             pack_columns(labels.model_no, labels.key), return_index=True, return_inverse=True
         )
@@ -97,7 +104,10 @@ class Join:
         has_prediction[found.asked] = True
         rest = np.flatnonzero(~has_prediction[group])
         if len(rest):
-            self._let_wait(labels.take(rest))
+            others = labels.take(rest)
+            waiting = self.let_wait(others)
+            waits = waiting.is_new & (waiting.outcome < Outcome.SUPERSEDED)
+            self.tally.count_waiting(others, waiting.outcome, waits)
 
     def _find(self, model_no: NDArray[np.int32], key: NDArray[np.bytes_]) -> FoundPredictions:
         """Find the predictions with these keys: on their day, where ids tell it, else on any."""
@@ -120,35 +130,34 @@ class Join:
         in_order = np.lexsort((row, label))  # labels come in the order of the log
         row, label = row[in_order], label[in_order]
         settled = settle(found.label, labels.label.take(label), row)
-        self.write(labels.model_no, labels.key, found, settled, row, label)
+        self._write(labels, found, settled, row, label)
         self._count(labels, found, settled, row, label)
 
-    def write(
+    def _write(
         self,
-        model_no: NDArray[np.int32],
-        key: NDArray[np.bytes_],
+        labels: ArrivingLabels,
         found: FoundPredictions,
         settled: Settled,
         row: NDArray[np.int64],
         label: NDArray[np.int64],
     ) -> None:
         """Write what has changed of found predictions: labels, history, and marks of their windows."""
-        some_label = np.zeros(len(found.asked), np.int64)
-        some_label[row] = label
-        changed = settled.changed | settled.touched
-        if changed.any():
-            set_labels(self.conn, found.take(changed), settled.state.take(changed))
+        written = settled.changed | settled.touched
+        if written.any():
+            set_labels(self.conn, found.take(written), settled.state.take(written))
         if len(settled.history_group):
+            some_label = np.zeros(len(found.asked), np.int64)
+            some_label[row] = label
             whose = some_label[settled.history_group]
-            add_history(self.conn, model_no[whose], key[whose], settled.history)
-        self.mark(found, settled)
+            add_history(self.conn, labels.model_no[whose], labels.key[whose], settled.history)
+        self.mark(found, settled.state, settled.changed)
 
-    def mark(self, found: FoundPredictions, settled: Settled) -> None:
+    def mark(self, found: FoundPredictions, state: Values, changed: NDArray[np.bool_]) -> None:
         """Mark the windows of predictions whose label has changed."""
-        rows = np.flatnonzero(settled.changed)
+        rows = np.flatnonzero(changed)
         if not len(rows):
             return
-        more = (~np.isnan(settled.state.value[rows])).astype(np.int64) - ~np.isnan(found.label.value[rows])
+        more = (~np.isnan(state.value[rows])).astype(np.int64) - ~np.isnan(found.label.value[rows])
         windows, place = np.unique(found.window_id[rows], return_inverse=True)
         count, weight = np.zeros(len(windows), np.int64), np.zeros(len(windows), np.int64)
         np.add.at(count, place.reshape(-1), more)
@@ -179,8 +188,8 @@ class Join:
         longest = [self.models[number].max_delay if number in self.models else 0 for number in numbers.tolist()]
         return np.array(longest, np.int64)[place.reshape(-1)]
 
-    def _let_wait(self, labels: ArrivingLabels) -> None:
-        """Keep labels for predictions that have not come."""
+    def let_wait(self, labels: ArrivingLabels) -> Waiting:
+        """Keep labels for predictions that have not come, or for nearer ones that may; none is counted."""
         _, first, group = np.unique(
             pack_columns(labels.model_no, labels.key, labels.label_at), return_index=True, return_inverse=True
         )
@@ -209,7 +218,7 @@ class Join:
             add_history(
                 self.conn, its.model_no[settled.history_group], its.key[settled.history_group], settled.history
             )
-        self.tally.count_waiting(labels, settled.outcome, current.known_at[group] == NO_TIME)
+        return Waiting(settled.outcome, (current.known_at == NO_TIME)[group])
 
 
 def _label_again(
@@ -230,3 +239,4 @@ def _label_again(
 _NONE = _label_again(
     np.empty(0, np.int32), np.empty(0, "S16"), Values(np.empty(0), np.empty(0), np.empty(0, np.int64)), COPIED
 )
+_NO_MOMENTS = Moments(np.empty(0, np.int32), np.empty(0, "S16"), np.empty(0, np.int64))

@@ -31,21 +31,25 @@ class LabelTally:
             self.add(labels, outcome == code, code.name.lower())
         self.add(labels, late & (outcome != Outcome.DUPLICATE), "late")
 
-    def count_waiting(self, labels: ArrivingLabels, outcome: NDArray[np.int8], is_new: NDArray[np.bool_]) -> None:
-        """Count labels whose prediction has not come; `is_new` says that none was waiting for it yet."""
-        waits = is_new & (outcome < Outcome.SUPERSEDED)
+    def count_waiting(self, labels: ArrivingLabels, outcome: NDArray[np.int8], waits: NDArray[np.bool_]) -> None:
+        """Count labels of which some wait for their prediction."""
         self.add(labels, waits, "waiting")
         for code in Outcome:
             self.add(labels, ~waits & (outcome == code), code.name.lower())
 
     def add(self, labels: ArrivingLabels, chosen: NDArray[np.bool_], name: str, times: int = 1) -> None:
         """Count the chosen labels under a name."""
-        if not chosen.any():
+        self.add_rows(labels.model_no[chosen], labels.imported[chosen], name, times)
+
+    def add_rows(
+        self, model_no: NDArray[np.int32], imported: NDArray[np.int32], name: str, times: int = 1
+    ) -> None:
+        """Count labels of these models and imports under a name."""
+        if not len(model_no):
             return
-        pairs = np.stack([labels.model_no[chosen], labels.imported[chosen]])
-        keys, counts = np.unique(pairs, axis=1, return_counts=True)
-        for (model_no, imported), count in zip(keys.T.tolist(), counts.tolist(), strict=True):
-            self.counts[model_no, imported, name] += times * count
+        keys, counts = np.unique(np.stack([model_no, imported]), axis=1, return_counts=True)
+        for (number, place), count in zip(keys.T.tolist(), counts.tolist(), strict=True):
+            self.counts[number, place, name] += times * count
 
     def store(self, conn: Connection, imports: Sequence[str]) -> None:
         """Add the counts to those of the models, and to those of `imports`, the first of which is ''."""
