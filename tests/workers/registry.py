@@ -12,11 +12,12 @@ from driftline.core.moment import NO_TIME
 from driftline.core.schema import Feature, JoinKey, Kind, Schema, Task
 from driftline.log import postgres
 from driftline.log.label_format import CONTENT_TYPE, encode_labels
+from driftline.log.log import Reader
 from driftline.log.record import NewRecord
-from driftline.log.topics import LABELS, PREDICTION_SAMPLES
+from driftline.log.topics import LABELS
 from driftline.store.label_counts import LabelCounts, read_counts
 from driftline.store.performance_windows import PerformanceWindow, list_performance_windows
-from driftline.workers.joiner import CONSUMER, Joiner
+from driftline.workers.joiner import CONSUMER, TOPICS, Joiner
 from tests.workers.plant import FAR, Plant, record_of
 
 BINARY = Schema((Feature("amount", Kind.NUMERIC),), Task.BINARY, segments=("country",))
@@ -31,7 +32,7 @@ class Registry:
     plant: Plant
     schema: Schema = BINARY
     model: str = "loans"
-    joiners: list[Joiner] = field(default_factory=list)
+    readers: dict[str, Reader] = field(default_factory=dict)
 
     def register(self, *versions: str, **settings: object) -> None:
         """Register the model with some versions."""
@@ -124,13 +125,15 @@ class Registry:
             postgres.append(conn, LABELS, partition, [record])
 
     def joiner(self) -> Joiner:
-        """Start a joiner that knows nothing but the database."""
-        readers = {
-            topic: self.plant.log.reader(f"{CONSUMER}-{topic}-{len(self.joiners)}", topic)
-            for topic in (LABELS, PREDICTION_SAMPLES)
-        }
-        self.joiners.append(Joiner(self.plant.database, readers))
-        return self.joiners[-1]
+        """Start a joiner that knows nothing but the database; those before it lose their partitions."""
+        self.close()
+        self.readers = {topic: self.plant.log.reader(CONSUMER, topic) for topic in TOPICS}
+        return Joiner(self.plant.database, self.readers)
+
+    def close(self) -> None:
+        """Let the partitions go."""
+        for reader in self.readers.values():
+            reader.close()
 
     def join(self, joiner: Joiner | None = None) -> Joiner:
         """Join all there is, in one transaction where it fits into one."""

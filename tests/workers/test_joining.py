@@ -1,6 +1,7 @@
 """Labels find their predictions: each case has one outcome."""
 
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,11 +13,12 @@ from tests.workers.registry import Registry
 
 
 @pytest.fixture
-def registry(bare: Plant) -> Registry:
+def registry(bare: Plant) -> Iterator[Registry]:
     """The model `loans` with version 1."""
     made = Registry(bare)
     made.register()
-    return made
+    yield made
+    made.close()
 
 
 def key_of(text: str) -> str:
