@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from driftline.core.intervals import Clusters, find_clusters, half_width, measure_median, measure_ratio
+from driftline.core.intervals import (
+    Clusters,
+    average,
+    find_clusters,
+    half_width,
+    measure_median,
+    measure_positive,
+    measure_ratio,
+)
 from driftline.core.outcomes import Outcomes
 from driftline.core.performance import measure_performance
 from driftline.core.schema import Task
@@ -71,6 +79,14 @@ def test_a_share_has_the_interval_of_wilson() -> None:
     found = measure_ratio(hits, np.ones(400), Clusters(None, 400))
     expected = stats.binomtest(88, 400).proportion_ci(method="wilson")
     assert (found.lower, found.upper) == pytest.approx((expected.low, expected.high), abs=1e-3)
+
+
+def test_one_row_that_decides_makes_a_wide_interval_and_no_absurd_one() -> None:
+    errors = np.where(np.arange(50) == 7, 1e6, 1.0)
+    mean, influence = average(errors, np.full(50, 1 / 50))
+    found = measure_positive(mean, influence, Clusters(None, 50))
+    assert 1 < found.lower < mean / 5
+    assert 5 * mean < found.upper < 100 * mean
 
 
 def test_a_median_has_the_interval_of_order_statistics() -> None:

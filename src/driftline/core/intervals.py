@@ -143,10 +143,14 @@ def measure_real(value: float, influence: NDArray[np.float64], clusters: Cluster
 
 
 def measure_positive(value: float, influence: NDArray[np.float64], clusters: Clusters) -> Measured:
-    """Bound a metric that is never negative, such as a mean error: on the scale of its logarithm."""
+    """Bound a metric that is never negative, such as a mean error: on the scale of its logarithm.
+
+    When few rows decide, its exponential says nothing: from a factor of e on, the factor grows as a line.
+    """
     if value == 0:
         return Measured(0.0, 0.0, 0.0)
-    ratio = np.exp(min(half_width(influence, clusters) / value, 700.0))
+    half = half_width(influence, clusters) / value
+    ratio = np.exp(half) if half < 1 else np.e * half
     return _check(value, value / ratio, value * ratio)
 
 
