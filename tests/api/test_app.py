@@ -34,6 +34,7 @@ PATHS = {
     "/models/{model_id}/drift": {"get"},
     "/models/{model_id}/drift/summary": {"get"},
     "/models/{model_id}/performance": {"get"},
+    "/models/{model_id}/labels/status": {"get"},
     "/models/{model_id}/features/{feature}/distribution": {"get"},
     "/dead-letters": {"get"},
     "/dead-letters/counts": {"get"},

@@ -202,6 +202,43 @@ def read_delays(conn: Connection, model_id: str, *, limit: int = 3_000) -> Windo
     return WindowDelays(counts, counts.sum(axis=1), np.array([end for _, end in rows], np.int64))
 
 
+@dataclass(frozen=True, slots=True)
+class PredictionCounts:
+    """Sampled predictions of a model: `labeled`, `pending` (there is time left) or `expired` without a label."""
+
+    kept: int
+    labeled: int
+    pending: int
+    expired: int
+    weight: int
+    labeled_weight: int
+    oldest: int | None
+    newest: int | None
+
+
+def count_predictions(conn: Connection, model_id: str) -> PredictionCounts:
+    """Count the predictions that are kept, of all versions of a model, with the starts of their windows."""
+    with conn.cursor(row_factory=class_row(PredictionCounts)) as cursor:
+        cursor.execute(
+            """
+            SELECT coalesce(sum(row_count), 0)::bigint AS kept,
+                   coalesce(sum(labeled_count), 0)::bigint AS labeled,
+                   coalesce(sum(row_count - labeled_count) FILTER (WHERE NOT over), 0)::bigint AS pending,
+                   coalesce(sum(row_count - labeled_count) FILTER (WHERE over), 0)::bigint AS expired,
+                   coalesce(sum(weight), 0)::bigint AS weight,
+                   coalesce(sum(labeled_weight), 0)::bigint AS labeled_weight,
+                   min(window_start) AS oldest, max(window_start) AS newest
+            FROM (SELECT w.*, w.expired_at IS NOT NULL AS over FROM performance_windows w
+                  JOIN joined_versions USING (version_no) JOIN joined_models USING (model_no)
+                  WHERE model_id = %s) AS w
+            """,
+            (model_id,),
+        )
+        found = cursor.fetchone()
+    assert found is not None  # an aggregate always has a row
+    return found
+
+
 def list_expiring(conn: Connection, now: int, *, limit: int = 1000) -> dict[str, list[int]]:
     """List windows whose labels have had their time, though nobody has said so yet: ids by model."""
     rows = conn.execute(

@@ -70,7 +70,7 @@ def read_curve(conn: Connection, model: Model, time: int) -> DelayCurve:
 
 def max_delay_of(model: Model) -> int:
     """Give how long after its prediction a label may come (microseconds)."""
-    return int(model.settings.get("max_label_delay_s", LABEL_DELAY_S)) * MICROSECONDS
+    return int(model.settings.get("max_label_delay_s") or LABEL_DELAY_S) * MICROSECONDS
 
 
 def count_sample_delays(sample: Sample, max_delay: int) -> NDArray[np.int64]:
