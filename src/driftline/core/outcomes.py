@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftline.core.errors import InvalidInput
+from driftline.core.schema import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,25 @@ class Outcomes:
             weights=self.weights[rows],
             groups=None if self.groups is None else self.groups[rows],
         )
+
+
+def find_pairs(
+    task: Task | None,
+    truth: NDArray[np.float64],
+    prediction: NDArray[np.float64],
+    scores: NDArray[np.float64] | None,
+) -> NDArray[np.bool_]:
+    """Tell which rows [n] can be measured; NaN is none: those with a label and, but for ranking, a prediction.
+
+    If some have a score, those without are left out.
+
+    >>> truth, prediction, scores = np.array([[0, 1, np.nan], [0, 1, 1], [0.3, np.nan, 0.2]])
+    >>> find_pairs(Task.BINARY, truth, prediction, scores).tolist()
+    [True, False, False]
+    """
+    usable = ~np.isnan(truth)
+    if task is not Task.RANKING:
+        usable &= ~np.isnan(prediction)
+    if scores is not None:
+        usable &= ~np.isnan(scores.reshape(len(usable), -1)).any(axis=1)
+    return np.asarray(usable, np.bool_)

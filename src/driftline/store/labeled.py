@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
-from driftline.core.outcomes import Outcomes
+from driftline.core.class_order import order_classes
+from driftline.core.outcomes import Outcomes, find_pairs
 from driftline.core.schema import Task
 from driftline.store.joined_models import find_joined, list_classes
 from driftline.store.models import get_model
@@ -59,12 +60,7 @@ class WindowPredictions:
 
     def outcomes(self) -> Outcomes:
         """Give the rows that have a label and a prediction; if some have a score, those without are left out."""
-        usable = self.labeled
-        if self.task is not Task.RANKING:
-            usable &= ~np.isnan(self.prediction)
-        if self.scores is not None:
-            usable &= ~np.isnan(self.scores.reshape(len(usable), -1)).any(axis=1)
-        chosen = self.take(usable)
+        chosen = self.take(find_pairs(self.task, self.truth, self.prediction, self.scores))
         kind = np.intp if self.task in (Task.BINARY, Task.MULTICLASS) else np.float64
         return Outcomes(
             truth=chosen.truth.astype(kind),
@@ -88,7 +84,7 @@ def read_window_predictions(conn: Connection, windows: Sequence[PerformanceWindo
     known = [] if model_no is None else list_classes(conn, model_no)
     columns = _read_columns(conn, ids)
     if task in (Task.BINARY, Task.MULTICLASS):
-        classes, position = _order_classes(known, task, model.settings.get("positive_class"))
+        classes, position = order_classes(known, task, model.settings.get("positive_class"))
         codes = np.nan_to_num(columns.label, nan=-1).astype(np.intp)
         truth, prediction = position[codes], position[columns.class_code]
     else:
@@ -150,33 +146,6 @@ def _read_columns(conn: Connection, window_ids: Sequence[int]) -> _Columns:
         long, short, real = np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0)
         row = (long, short, real, real, short, real, real, np.empty(0, "S16"), long, long, short, long)
     return _Columns(*row)
-
-
-def _order_classes(
-    known: Sequence[str], task: Task, positive: str | None
-) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """Give the classes in their order, and for each code its position, NaN for none (code -1).
-
-    Classes are sorted as scikit-learn does, numbers by value. A binary model's are the negative and the positive
-    one: that of the model's setting, else the last; all others are negative.
-    """
-    ordered = sorted(known, key=_sorting)
-    if task is Task.MULTICLASS:
-        place = {name: float(position) for position, name in enumerate(ordered)}
-        return tuple(ordered), np.array([*(place[name] for name in known), np.nan])
-    if set(ordered) <= {"0", "1"}:
-        ordered = ["0", "1"]
-    chosen = positive if positive is not None else ordered[-1]
-    others = [name for name in ordered if name != chosen]
-    negative = others[0] if len(others) == 1 else f"not {chosen}"
-    return (negative, chosen), np.array([*(float(name == chosen) for name in known), np.nan])
-
-
-def _sorting(name: str) -> tuple[bool, float, str]:
-    try:
-        return False, float(name), name
-    except ValueError:
-        return True, 0.0, name
 
 
 def _read_scores(
