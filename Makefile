@@ -58,6 +58,7 @@ bench: setup ## the benchmarks, with their budgets: some ten minutes on a quiet 
 	$(BIN)/python benchmarks/false_positives.py
 	$(BIN)/python benchmarks/weighted.py
 	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/estimate.py
 	$(BIN)/python benchmarks/performance.py
 
 lock: setup ## write requirements.lock anew from pyproject.toml
