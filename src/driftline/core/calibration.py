@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 
 MAX_KNOTS = 20
 ROWS_PER_KNOT = 15
@@ -25,6 +25,7 @@ _BENDS = 4.0  # prior precision: at a knot f is some 0.5 off the line between it
 _SPAN = 1e-3  # and its ends some 30 apart: classes that scores separate wholly have no steepest curve
 _LEAST = 1e-7
 """Probabilities nearer to 0 count as this near."""
+_LEAST_REST = 1e-12  # what is left of a difference of nearly equal sums is no smaller
 _ROUNDS = 30
 _SETTLED = 0.05  # so small a gain of the log-likelihood says nothing
 
@@ -156,33 +157,60 @@ def _fit_odds(
     weights: NDArray[np.float64],
     penalties: list[NDArray[np.float64]],
 ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
-    """Maximise the penalised likelihood curve by curve, by Newton steps, halved while they make it worse."""
+    """Maximise the penalised likelihood curve by curve, given the others, until a round gains nothing."""
     starts = np.log(weights @ hits)
     odds = [np.repeat(start, len(penalty)) for penalty, start in zip(penalties, starts, strict=True)]
-    values = np.column_stack([_interpolate(*curve) for curve in zip(places, odds, strict=True)])
     hessians = list(penalties)
-
-    def loss_of(values: NDArray[np.float64], k: int, own: NDArray[np.float64]) -> float:
-        likelihood = weights @ (logsumexp(values, axis=1) - values[hits])
-        return float(likelihood + own @ penalties[k] @ own / 2)
-
     for _ in range(_ROUNDS):
+        values = np.column_stack([_interpolate(*curve) for curve in zip(places, odds, strict=True)])
+        values -= values.max(axis=1, keepdims=True)
+        parts = np.exp(values)
+        total = parts.sum(axis=1)
         gained = 0.0
         for k, penalty in enumerate(penalties):
-            chance = softmax(values, axis=1)[:, k]
-            gradient = _add_up(places[k], weights * (chance - hits[:, k]), len(penalty)) + penalty @ odds[k]
-            hessians[k] = _information(places[k], weights * chance * (1 - chance), len(penalty)) + penalty
-            step = np.linalg.solve(hessians[k], gradient)
-            before = loss_of(values, k, odds[k])
-            for size in 0.5 ** np.arange(20):
-                trial, own = values.copy(), odds[k] - size * step
-                trial[:, k] = _interpolate(places[k], own)
-                if (after := loss_of(trial, k, own)) <= before:
-                    values, odds[k], gained = trial, own, gained + before - after
-                    break
+            others = np.maximum(total - parts[:, k], _LEAST_REST)
+            base = values[:, k] - _interpolate(places[k], odds[k])
+            rest = _Rest(places[k], hits[:, k], weights, others, base)
+            odds[k], hessians[k], gain = _improve(odds[k], rest, penalty)
+            total = others + np.exp(base + _interpolate(places[k], odds[k]))
+            gained += gain
         if gained < _SETTLED:
             break
     return odds, [np.asarray(np.linalg.inv(hessian), np.float64) for hessian in hessians]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """What one curve is fitted to: the hits [n] of its class, and Σ exp f of the others, all times exp base."""
+
+    places: Places
+    hits: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+    others: NDArray[np.float64]
+    base: NDArray[np.float64]
+
+    def loss(self, odds: NDArray[np.float64]) -> float:
+        """Give the negative log-likelihood of the curve, but for a constant."""
+        values = self.base + _interpolate(self.places, odds)
+        return float(self.weights @ (np.log(self.others + np.exp(values)) - self.hits * values))
+
+
+def _improve(
+    odds: NDArray[np.float64], rest: _Rest, penalty: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Take a Newton step, halved while it makes things worse; give the Hessian before it, and what it gained."""
+    part = np.exp(rest.base + _interpolate(rest.places, odds))
+    chance = part / (rest.others + part)
+    gradient = _add_up(rest.places, rest.weights * (chance - rest.hits), len(odds)) + penalty @ odds
+    hessian = _information(rest.places, rest.weights * chance * (1 - chance), len(odds)) + penalty
+    step = np.linalg.solve(hessian, gradient)
+    before = rest.loss(odds) + odds @ penalty @ odds / 2
+    for size in 0.5 ** np.arange(20):
+        trial = odds - size * step
+        after = rest.loss(trial) + trial @ penalty @ trial / 2
+        if after <= before:
+            return trial, hessian, float(before - after)
+    return odds, hessian, 0.0
 
 
 def _interpolate(places: Places, values: NDArray[np.float64]) -> NDArray[np.float64]:
