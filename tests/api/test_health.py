@@ -13,10 +13,11 @@ from driftline.log.offsets import advance_offset
 from driftline.log.postgres import append
 from driftline.log.postgres_log import PostgresLog
 from driftline.log.record import NewRecord
-from driftline.log.topics import PREDICTION_LOGS, PREDICTION_SAMPLES
+from driftline.log.topics import LABELS, PREDICTION_LOGS, PREDICTION_SAMPLES
 from driftline.settings import Settings
 from driftline.store.clocks import RelayClock, advance_partition_clock, advance_relay_clock
 from driftline.store.database import Database, open_pool
+from driftline.workers.joiner import CONSUMER as JOINER
 from driftline.workers.partition import CONSUMER
 from driftline.workers.sampler import CONSUMER as SAMPLER
 from tests.api.conftest import Stage
@@ -50,12 +51,15 @@ def test_ready(client: httpx.Client, database: Database) -> None:
         "log_partitions": 4,
         "sampler_seconds_behind": None,
         "profiler_seconds_behind": None,
+        "joiner_seconds_behind": None,
     }
     with database.transaction() as conn:
         advance_partition_clock(conn, PREDICTION_SAMPLES, 0, NOON)
+        advance_partition_clock(conn, LABELS, 0, NOON + 2 * HOUR)
         advance_relay_clock(conn, PREDICTION_LOGS, 0, RelayClock(NOON + HOUR, 7), output_time=NOON)
     ready = client.get("/readyz").json()
     assert ready["profiler_seconds_behind"] > ready["sampler_seconds_behind"] + 3599 > 3600
+    assert ready["sampler_seconds_behind"] > ready["joiner_seconds_behind"] + 3599 > 3600
 
 
 def test_not_ready_without_all_migrations(client: httpx.Client, database: Database) -> None:
@@ -173,6 +177,24 @@ def test_what_the_sampler_has_not_sampled(client: httpx.Client, database: Databa
     metrics = scrape(client)
     assert metrics["driftline_consumer_lag", *of_first] == 2
     assert metrics["driftline_consumed_seconds_ago", *of_first] > 3600
+
+
+def test_what_the_joiner_has_not_joined(client: httpx.Client, database: Database) -> None:
+    labels, samples = (JOINER, "0", LABELS), (JOINER, "0", PREDICTION_SAMPLES)
+    with database.transaction() as conn:
+        append(conn, LABELS, 0, [NewRecord(b"p", b"{}")] * 5)
+        append(conn, PREDICTION_SAMPLES, 0, [NewRecord(b"p", b"{}")] * 3)
+    metrics = scrape(client)
+    assert metrics["driftline_log_end_offset", "0", LABELS] == 5
+    assert (metrics["driftline_consumer_lag", *labels], metrics["driftline_consumer_lag", *samples]) == (5, 3)
+    with database.transaction() as conn:
+        for topic in (LABELS, PREDICTION_SAMPLES):
+            advance_offset(conn, JOINER, topic, 0, expected=0, next_offset=2)
+        advance_partition_clock(conn, LABELS, 0, NOON)
+    metrics = scrape(client)
+    assert (metrics["driftline_consumer_lag", *labels], metrics["driftline_consumer_lag", *samples]) == (3, 1)
+    assert metrics["driftline_consumed_seconds_ago", *labels] > 3600
+    assert ("driftline_consumed_seconds_ago", *samples) not in metrics
 
 
 def test_no_label_names_a_model_or_a_feature(fraud: httpx.Client, database: Database) -> None:

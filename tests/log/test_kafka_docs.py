@@ -166,6 +166,15 @@ def _profile(cluster: Cluster, _: Database) -> None:
                 reader.wait({}, 0.1)
 
 
+def _join(cluster: Cluster, _: Database) -> None:
+    with closing(KafkaLog(cluster)) as log:
+        log.prepare(1)
+        for topic, records in ((PREDICTION_SAMPLES, 2), (LABELS, 1)):
+            with closing(log.reader(f"joiner-{topic}", topic)) as reader:
+                claim(reader)
+                take(reader, 0, reader.first_offset(0), records)
+
+
 def _monitor(cluster: Cluster, _: Database) -> None:
     with closing(KafkaLog(cluster)) as log:
         log.prepare(1)
@@ -197,6 +206,7 @@ ROLES: dict[str, Callable[[Cluster, Database], None]] = {
     "the_API": _serve,
     "sampler": _sample,
     "profiler": _profile,
+    "joiner": _join,
     "monitor": _monitor,
     "maintenance": _maintain,
     "driftline_Monitor": _send,

@@ -96,6 +96,23 @@ class Shop:
 
         _insist(append, "writing to the log")
 
+    def label(self, numbers: Iterable[int]) -> None:
+        """Send labels of events over HTTP until they are acknowledged."""
+        labels = [{"prediction_id": f"event-{number}", "value": number % 7} for number in numbers]
+        body = {"model_id": "shop", "labels": labels}
+        _insist(lambda: self.client.post("/labels", json=body).status_code == 202, "sending labels")
+
+    def await_labels(self, numbers: Iterable[int]) -> None:
+        """Wait until each event has its label, and no other does."""
+        expected = {BEGIN + number * STEP: float(number % 7) for number in set(numbers)}
+
+        def read() -> dict[int, float]:
+            with self.database.transaction() as conn:
+                rows = conn.execute("SELECT predicted_at, label_value FROM labeled_predictions").fetchall()
+            return dict(rows)
+
+        self.crew.await_true(lambda: read() == expected, "joining labels", lambda: f"{len(read())} labels")
+
     def await_counts(self, numbers: Iterable[int]) -> None:
         """Wait until each window is closed and has been computed with all of its events."""
         expected = expect(numbers)
@@ -137,7 +154,7 @@ class Shop:
         samples = [
             each for family in families if family.name == "driftline_consumer_lag" for each in family.samples
         ]
-        assert {sample.labels["consumer"] for sample in samples} == {"sampler", "profiler"}
+        assert {sample.labels["consumer"] for sample in samples} == {"sampler", "profiler", "joiner"}
         found = {(s.labels["consumer"], s.labels["topic"], s.labels["partition"]): s.value for s in samples}
         return {place: waiting for place, waiting in found.items() if waiting}
 

@@ -16,7 +16,7 @@ from tests.system.conftest import OpenShop
 from tests.system.crew import await_true
 from tests.system.shop import Shop
 
-WORKERS = ("sampler", "sampler", "profiler", "profiler", "monitor", "monitor")
+WORKERS = ("sampler", "sampler", "profiler", "profiler", "joiner", "joiner", "monitor", "monitor")
 ROUNDS, ROWS = 24, 50
 KILLS = 10
 

@@ -12,7 +12,7 @@ from driftline.workers.up import read_clock
 from tests.system.conftest import OpenShop
 from tests.system.shop import DRIFTS_FROM, NAMES, Shop, make_event, record_of
 
-WORKERS = ("sampler", "profiler", "profiler", "monitor", "maintenance")
+WORKERS = ("sampler", "profiler", "profiler", "joiner", "joiner", "monitor", "maintenance")
 EVENTS = range(1_200)
 JSON, BATCHES, LOGGED, MONITORED = (EVENTS[door::4] for door in range(4))
 EVENT = make_event(0)
@@ -38,6 +38,7 @@ REFUSED = {
 def test_every_door_leads_to_the_same_counts(open_shop: OpenShop, database_url: str) -> None:
     with open_shop(database_url, WORKERS) as shop:
         shop.register()
+        shop.label(EVENTS[:600])  # before their predictions
         shop.log_events(LOGGED)  # these take longest
         shop.append(POISON)
         shop.send(JSON, key="once")
@@ -50,6 +51,8 @@ def test_every_door_leads_to_the_same_counts(open_shop: OpenShop, database_url: 
         shop.await_counts(EVENTS)
         shop.check_counts(EVENTS)
         check_drift(shop)
+        shop.label(EVENTS[300:900])
+        shop.await_labels(EVENTS[:900])
         shop.crew.await_true(lambda: not shop.lag(), "processing all of the log", shop.lag)
         assert shop.refused() == REFUSED
 

@@ -231,7 +231,7 @@ def check(registry: Registry, reference: Reference) -> None:
             assert (window.row_count, window.labeled_count) == (1, hour in expected)
             assert (window.seq > 0) >= (hour in expected)
             with registry.plant.database.transaction() as conn:
-                outcomes = read_window_predictions(conn, window).outcomes()
+                outcomes = read_window_predictions(conn, [window]).outcomes()
             assert outcomes.truth.tolist() == [int(label) for of, label in expected.items() if of == hour]
     counts = registry.counts()
     assert sum(astuple(counts)) - counts.late == len(reference.labels)

@@ -13,7 +13,7 @@ from driftline.api.moments import read_clock
 from driftline.api.problem import Refusal, describe_problems
 from driftline.core.window import MICROSECONDS
 from driftline.log.errors import LogError
-from driftline.log.topics import PREDICTION_LOGS, PREDICTION_SAMPLES
+from driftline.log.topics import LABELS, PREDICTION_LOGS, PREDICTION_SAMPLES
 from driftline.store.clocks import read_partition_clocks, read_relay_clocks
 from driftline.store.migrate import check_migrated
 
@@ -36,14 +36,15 @@ def check_readiness(database: OpenDatabase, log: OpenLog) -> dict[str, Any]:
     """Answer 200 when the database answers and has the tables and the log that this version needs.
 
     `profiler_seconds_behind` is the age of the moment up to which all samples have been counted, null when no
-    profiler has ever run; `sampler_seconds_behind` likewise of what is logged to be sampled. They do not decide:
-    what is accepted waits in the log, and nothing is lost.
+    profiler has ever run; `sampler_seconds_behind` likewise of what is logged to be sampled, and
+    `joiner_seconds_behind` of labels. They do not decide: what is accepted waits in the log, and nothing is lost.
     """
     try:
         with database.pool.connection(timeout=CONNECT_S) as conn:
             check_migrated(conn)
             sampled = [clock.append_time for clock in read_relay_clocks(conn, PREDICTION_LOGS).values() if clock]
             counted = list(read_partition_clocks(conn, PREDICTION_SAMPLES).values())
+            joined = list(read_partition_clocks(conn, LABELS).values())
         partitions = log.count_partitions(PREDICTION_SAMPLES)
     except OperationalError as error:
         raise Refusal(
@@ -64,6 +65,7 @@ def check_readiness(database: OpenDatabase, log: OpenLog) -> dict[str, Any]:
         "log_partitions": partitions,
         "sampler_seconds_behind": _measure_age(sampled),
         "profiler_seconds_behind": _measure_age(counted),
+        "joiner_seconds_behind": _measure_age(joined),
     }
 
 

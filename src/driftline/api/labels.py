@@ -19,11 +19,10 @@ from driftline.api.names import ModelId, check_name
 from driftline.api.problem import Refusal, describe_problems
 from driftline.api.refused import Letter, keep_body, keep_rows, letter_of, list_letters
 from driftline.core.errors import InvalidInput
-from driftline.core.schema import JoinKey, Task
 from driftline.core.window import MICROSECONDS
 from driftline.log.json_body import JSON, NDJSON, write_json
 from driftline.log.label_format import label_schema
-from driftline.log.label_rows import Joining, LabelSubmission, key_of, pack_labels, read_labels
+from driftline.log.label_rows import LabelSubmission, key_of, pack_labels, read_labels
 from driftline.log.received import Rejected, TooManyRows
 from driftline.log.topics import LABELS
 from driftline.settings import Settings
@@ -32,6 +31,7 @@ from driftline.store.dead_letters import Refused
 from driftline.store.errors import AlreadyExists
 from driftline.store.joins import Join, find_joins
 from driftline.store.sampling import read_label_ns
+from driftline.workers.label_records import read_joining
 
 router = APIRouter(tags=["labels"])
 
@@ -153,7 +153,7 @@ def prepare_submissions(
             of_no_model += _refuse_all(its, _explain_unknown(its.model_id))
             continue
         received = pack_labels(
-            its, _read_join(join), received_at=now, latest=now + settings.max_future_s * MICROSECONDS
+            its, read_joining(join), received_at=now, latest=now + settings.max_future_s * MICROSECONDS
         )
         refused = [letter_of(row, its.model_id, None, topic=LABELS) for row in received.rejected]
         letters += refused
@@ -217,9 +217,3 @@ def _refuse_all(its: LabelSubmission, refusal: Refusal) -> list[Letter]:
         )
         for index, row in zip(its.indexes, its.rows, strict=True)
     ]
-
-
-def _read_join(join: Join) -> Joining:
-    """A model without any schema may yet be joined by either key."""
-    numeric = join.task in (Task.REGRESSION, Task.RANKING)
-    return Joining(frozenset(JoinKey(key) for key in join.keys) or frozenset(JoinKey), numeric)

@@ -17,11 +17,12 @@ from driftline.core.window import DAY, MICROSECONDS
 from driftline.log.errors import LogError
 from driftline.log.log import Log
 from driftline.log.offsets import read_offsets
-from driftline.log.topics import PREDICTION_LOGS, PREDICTION_SAMPLES
+from driftline.log.topics import LABELS, PREDICTION_LOGS, PREDICTION_SAMPLES
 from driftline.store.clocks import read_partition_clocks, read_relay_clocks
 from driftline.store.database import Database
 from driftline.store.dead_letters import count_dead_letters
 from driftline.store.traffic import count_windows, read_last_computed
+from driftline.workers.joiner import CONSUMER as JOINER
 from driftline.workers.partition import CONSUMER
 from driftline.workers.sampler import CONSUMER as SAMPLER
 
@@ -129,7 +130,7 @@ class _DatabaseCollector(Collector):
 
 def _read_ends(log: Log) -> Ends | None:
     try:
-        return {topic: log.end_offsets(topic) for topic in (PREDICTION_LOGS, PREDICTION_SAMPLES)}
+        return {topic: log.end_offsets(topic) for topic in (PREDICTION_LOGS, PREDICTION_SAMPLES, LABELS)}
     except LogError:
         return None
 
@@ -153,12 +154,15 @@ def _log_metrics(conn: Connection, ends: Ends) -> Iterator[Metric]:
     now = read_clock()
     for consumer, topic, progress in (
         (SAMPLER, PREDICTION_LOGS, _read_sampled(conn)),
-        (CONSUMER, PREDICTION_SAMPLES, _read_profiled(conn)),
+        (CONSUMER, PREDICTION_SAMPLES, _read_consumed(conn, CONSUMER, PREDICTION_SAMPLES)),
+        (JOINER, PREDICTION_SAMPLES, _read_joined(conn, PREDICTION_SAMPLES)),
+        (JOINER, LABELS, _read_consumed(conn, JOINER, LABELS)),
     ):
         for partition, end_offset in sorted(ends.get(topic, {}).items()):
             labels = [topic, str(partition)]
             next_offset, clock = progress.get(partition, (0, None))
-            end.add_metric(labels, end_offset)
+            if (consumer, topic) != (JOINER, PREDICTION_SAMPLES):  # whose end the profiler's line says
+                end.add_metric(labels, end_offset)
             lag.add_metric([consumer, *labels], max(end_offset - next_offset, 0))
             if clock is not None:
                 behind.add_metric([consumer, *labels], max(now - clock, 0) / MICROSECONDS)
@@ -171,10 +175,15 @@ def _read_sampled(conn: Connection) -> dict[int, tuple[int, int | None]]:
     return {p: (clock.next_offset, clock.append_time) for p, clock in clocks.items() if clock is not None}
 
 
-def _read_profiled(conn: Connection) -> dict[int, tuple[int, int | None]]:
-    """Give for each partition the profiler's next offset, and until when all that was appended is counted."""
-    offsets = read_offsets(conn, CONSUMER, PREDICTION_SAMPLES)
-    clocks = read_partition_clocks(conn, PREDICTION_SAMPLES)
+def _read_joined(conn: Connection, topic: str) -> dict[int, tuple[int, int | None]]:
+    """Give for each partition the joiner's next offset; its clock is that of the labels."""
+    return {p: (offset, None) for p, offset in read_offsets(conn, JOINER, topic).items()}
+
+
+def _read_consumed(conn: Connection, consumer: str, topic: str) -> dict[int, tuple[int, int | None]]:
+    """Give for each partition a consumer's next offset, and until when all that was appended is processed."""
+    offsets = read_offsets(conn, consumer, topic)
+    clocks = read_partition_clocks(conn, topic)
     return {p: (offsets.get(p, 0), clocks.get(p)) for p in offsets.keys() | clocks.keys()}
 
 

@@ -61,7 +61,7 @@ class Settled:
     """What holds after labels have come.
 
     `state` [G] is the one in force, `changed` [G] where its value or weight is another than before, `touched` [G]
-    where the moment of its being known is; `first_known` [G] is that of the first label of a state without any.
+    where the moment of its being known is; `first_known` [G] is that of the first label that was not withdrawn.
     `outcome` [n] is an `Outcome` a label. `history` are labels that were in force, or came too late for that, with
     the group of each.
     """
@@ -123,7 +123,7 @@ def settle(current: Values, labels: Values, groups: NDArray[np.int64]) -> Settle
         state,
         ~same_values(current, state),
         state.known_at != current.known_at,
-        _find_first(current, every, group),
+        _find_first(every, group, len(current.value)),
         _tell_outcomes(current, every, group, order - len(known), is_original, in_force, len(groups)),
         every.take(superseded),
         group[superseded],
@@ -149,12 +149,10 @@ def same_values(one: Values, other: Values) -> NDArray[np.bool_]:
     return withdrawn
 
 
-def _find_first(current: Values, every: Values, group: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Find when the first label that was not withdrawn became known, of states that have none."""
-    first = np.full(len(current.value), NO_TIME)
+def _find_first(every: Values, group: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
+    first = np.full(groups, NO_TIME)
     real = np.flatnonzero(~np.isnan(every.value))[::-1]  # backwards: the earliest is written last
     first[group[real]] = every.known_at[real]
-    first[current.known_at != NO_TIME] = NO_TIME
     return first
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -84,22 +85,25 @@ def read_labels(
     return submissions, sorted(rejected, key=lambda row: row.index)
 
 
-def pack_labels(submission: LabelSubmission, joining: Joining, *, received_at: int, latest: int) -> ReceivedLabels:
+def pack_labels(
+    submission: LabelSubmission, joining: Joining, *, received_at: int | Sequence[int], latest: int
+) -> ReceivedLabels:
     """Pack the labels of a model.
 
-    Those that do not say since when they are known are known since `received_at`; `latest` is the last acceptable
-    time (both in microseconds).
+    Those that do not say since when they are known are known since `received_at`, of all or of each; `latest` is
+    the last acceptable time (all in microseconds).
     """
     packed: dict[JoinKey, list[_Row]] = {}
     rejected = []
-    for index, row in zip(submission.indexes, submission.rows, strict=True):
+    moments = repeat(received_at, len(submission.rows)) if isinstance(received_at, int) else received_at
+    for index, row, moment in zip(submission.indexes, submission.rows, moments, strict=True):
         try:
             kind, key = _read_key(row, joining)
             read = (
                 key,
                 _read_value(row, joining),
                 _read_moment(row, "timestamp", NO_TIME, latest),
-                _read_moment(row, "known_at", received_at, latest),
+                _read_moment(row, "known_at", moment, latest),
                 _read_weight(row),
             )
         except _Unusable as error:

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 
-import numpy as np
-from numpy.typing import NDArray
 from psycopg import Connection
 from psycopg.rows import class_row
 
@@ -53,24 +51,3 @@ def read_counts(conn: Connection, model_id: str, import_id: str = "") -> LabelCo
             (model_id, import_id),
         )
         return cursor.fetchone() or LabelCounts()
-
-
-def add_delays(conn: Connection, delays: Mapping[int, NDArray[np.int64]]) -> None:
-    """Add to the histograms of how long labels took, by model, whose locks must be held."""
-    with conn.cursor(binary=True) as cursor:
-        for model_no in sorted(delays):
-            row = cursor.execute("SELECT counts FROM label_delays WHERE model_no = %s", (model_no,)).fetchone()
-            total = delays[model_no] if row is None else row[0] + delays[model_no]
-            cursor.execute(
-                "INSERT INTO label_delays (model_no, counts) VALUES (%s, %s)"
-                " ON CONFLICT ON CONSTRAINT label_delays_pkey DO UPDATE SET counts = excluded.counts",
-                (model_no, total),
-            )
-
-
-def read_delays(conn: Connection, model_id: str) -> NDArray[np.int64] | None:
-    """Give the histogram of how long labels of a model took; None before the first."""
-    row = conn.cursor(binary=True).execute(
-        "SELECT counts FROM label_delays JOIN joined_models USING (model_no) WHERE model_id = %s", (model_id,)
-    ).fetchone()  # fmt: skip
-    return None if row is None else row[0]

@@ -23,8 +23,8 @@ class WindowPredictions:
     `truth` [n] and `prediction` [n] are positions in `classes`, or numbers; NaN where there is none. `scores` are
     [n] or, by class, [n, C]; NaN where a row has none, None where no row has. `weights` [n] are sampling weight
     times label weight, `sampling_weights` [n] without the latter; `groups` [n] are hashes of the entity or of the
-    ranked list. `known_at` [n] says when labels became known (NO_TIME: not yet, or never). `segment_code` [n]
-    says which of `segments` (values of the schema's segment columns) a row is of, -1 for none.
+    ranked list. `known_at` [n] says when the first label of a row became known (NO_TIME: not yet, or never).
+    `segment_code` [n] says which of `segments` (values of the schema's segment columns) a row is of, -1 for none.
     """
 
     task: Task | None
@@ -134,7 +134,7 @@ def _read_columns(conn: Connection, window_ids: Sequence[int]) -> _Columns:
                array_agg(key),
                array_agg(coalesce(id_hash, 0)), array_agg(coalesce(group_hash, 0)),
                array_agg(coalesce(segment_code, -1)),
-               array_agg(CASE WHEN label IS NULL THEN '-infinity' ELSE known_at END)
+               array_agg(CASE WHEN label IS NULL THEN '-infinity' ELSE first_known_at END)
         FROM (SELECT p.*, w.expiry_label FROM predictions p JOIN performance_windows w USING (window_id)
               WHERE window_id = ANY(%s) ORDER BY predicted_at, key, id_hash) AS p
         """,

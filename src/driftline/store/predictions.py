@@ -180,21 +180,24 @@ def add_predictions(conn: Connection, columns: PredictionColumns) -> None:
     )
 
 
-def set_labels(conn: Connection, found: FoundPredictions, labels: Values) -> None:
-    """Give predictions [m] their labels [m]."""
+def set_labels(conn: Connection, found: FoundPredictions, labels: Values, first_known: NDArray[np.int64]) -> None:
+    """Give predictions [m] their labels [m]; `first_known` [m] is when the first of them became known."""
     for part in np.unique(found.part):
         rows = np.flatnonzero(found.part == part)
         conn.execute(
             SQL(
                 "UPDATE {} p SET label = nullif(l.label, 'NaN'), label_weight = nullif(l.weight, 1),"
-                " known_at = nullif(l.known_at, '-infinity')"
-                " FROM unnest(%s, %s, %s, %s) AS l (place, label, weight, known_at) WHERE p.ctid = l.place"
+                " known_at = nullif(l.known_at, '-infinity'),"
+                " first_known_at = least(p.first_known_at, nullif(l.first_known, '-infinity'))"
+                " FROM unnest(%s, %s, %s, %s, %s) AS l (place, label, weight, known_at, first_known)"
+                " WHERE p.ctid = l.place"
             ).format(Identifier(*_name_part(conn, int(part)))),
             (
                 found.place[rows],
                 labels.value[rows],
                 labels.weight[rows],
                 labels.known_at[rows].view("M8[us]"),
+                first_known[rows].view("M8[us]"),
             ),
         )
 

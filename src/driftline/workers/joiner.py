@@ -11,25 +11,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
-import numpy as np
 import structlog
 from psycopg import Connection
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from driftline.core.batch import Batch
-from driftline.core.errors import InvalidInput, InvalidPayload
-from driftline.core.labels import Labels
+from driftline.core.errors import InvalidInput
 from driftline.core.moment import NO_TIME
 from driftline.core.window import MICROSECONDS
 from driftline.log.batch_format import decode_batch
 from driftline.log.errors import OffsetConflict, RecordsLost
-from driftline.log.label_format import CONTENT_TYPE, decode_labels, encode_labels
 from driftline.log.log import Log, Reader
 from driftline.log.offsets import advance_offset, read_offset
 from driftline.log.received import accept_rows
 from driftline.log.record import LogRecord
 from driftline.log.topics import LABELS, PREDICTION_SAMPLES
 from driftline.settings import Settings
+from driftline.store.clocks import advance_partition_clock
 from driftline.store.database import Database
 from driftline.store.dead_letters import Refused, add_dead_letters
 from driftline.store.joined_models import JoinedModel, lock_models
@@ -39,15 +37,15 @@ from driftline.workers.catalog import Catalog, Key
 from driftline.workers.joining import Join
 from driftline.workers.joining_entities import join_entities
 from driftline.workers.label_expiry import expire_labels
-from driftline.workers.refusal import refuse_lost_records, refuse_record
+from driftline.workers.label_records import ReceivedLabels, read_label_records
+from driftline.workers.refusal import refuse_lost_records
 
 CONSUMER = "joiner"
 TOPICS = (LABELS, PREDICTION_SAMPLES)
 MAX_ROWS = 50_000
 """Predictions and labels read that force a flush."""
-IMPORT = "import"
-"""The header of a record that names the import whose labels it holds."""
 _IDLE_S = 0.5
+_TELL_S = 1.0
 _EXPIRE_S = 10.0
 
 Share = tuple[str, int]
@@ -71,7 +69,7 @@ def run_joiner(database: Database, log: Log, settings: Settings, stop: threading
             read = joiner.read()
             if joiner.is_full or joiner.waited_s >= settings.flush_interval_s:
                 _flush(joiner)
-            joiner.expire()
+            joiner.tend()
             if not read:
                 joiner.wait(min(_IDLE_S, max(settings.flush_interval_s - joiner.waited_s, 0.0)))
         _flush(joiner)
@@ -92,15 +90,6 @@ class Progress:
     stored_offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedLabels:
-    """Labels of one record; `import_id` is '' when they are of no import."""
-
-    record: LogRecord
-    labels: Labels
-    import_id: str
-
-
 class Joiner:
     """Joins the partitions that its readers have. Not for use by several threads at once."""
 
@@ -114,7 +103,7 @@ class Joiner:
         self._refused: list[Refused] = []
         self._rows = 0
         self._first_read: float | None = None
-        self._expired_at = time.monotonic()
+        self._told_at = self._expired_at = time.monotonic()
 
     @property
     def is_full(self) -> bool:
@@ -172,11 +161,22 @@ class Joiner:
             progress.stored_offset = progress.next_offset
         self._clear()
 
-    def expire(self) -> None:
-        """See now and then to windows and labels that have waited long enough."""
+    def tend(self) -> None:
+        """Say every second how far labels are joined; see now and then to what has waited long enough."""
+        if time.monotonic() - self._told_at >= _TELL_S:
+            self._told_at = time.monotonic()
+            self.tell()
         if time.monotonic() - self._expired_at >= _EXPIRE_S:
             self._expired_at = time.monotonic()
             expire_labels(self._database, time.time_ns() // 1000)
+
+    def tell(self) -> None:
+        """Say how far the labels of each partition are joined."""
+        for (topic, partition), progress in sorted(self._progress.items()):
+            if topic == LABELS:
+                clock = self._readers[topic].appended_before(partition, progress.stored_offset)
+                with self._database.transaction() as conn:
+                    advance_partition_clock(conn, topic, partition, clock)
 
     def _claim(self) -> None:
         claimed = {(topic, number) for topic, reader in self._readers.items() for number in reader.claim()}
@@ -221,28 +221,18 @@ class Joiner:
             progress.next_offset = self._readers[topic].skip_gap(partition, progress.next_offset)
             return 0
         with self._database.transaction() as conn:
-            for record in records:
-                if topic == LABELS:
-                    self._take_labels(record)
-                else:
+            if topic == LABELS:
+                labels, refused = read_label_records(conn, records, max_future=self._max_future)
+                self._labels += labels
+                self._refused += refused
+                self._rows += sum(each.labels.rows for each in labels)
+            else:
+                for record in records:
                     self._take_batch(conn, record)
         progress.next_offset = records[-1].offset + 1
         if self._first_read is None:
             self._first_read = time.monotonic()
         return len(records)
-
-    def _take_labels(self, record: LogRecord) -> None:
-        try:
-            labels = decode_labels(record.payload)
-            if labels.model_id != record.headers.get("model"):
-                raise InvalidPayload(
-                    f"the labels are of model {labels.model_id!r}, their header names another", field="model_id"
-                )
-        except InvalidInput as error:
-            self._refused.append(refuse_record(record, "malformed_labels", str(error)))
-            return
-        self._labels.append(ReceivedLabels(record, labels, record.headers.get(IMPORT, "")))
-        self._rows += labels.rows
 
     def _take_batch(self, conn: Connection, record: LogRecord) -> None:
         """Decode predictions; of what cannot be used the profiler keeps a dead letter."""
@@ -290,13 +280,18 @@ class Joiner:
         arranged = []
         for each in self._labels:
             model = models.get(each.labels.model_id)
-            if model is None or model.task is None:
-                self._refused.append(_refuse_all(each, model))
+            if model is None:
+                self._refused.append(each.refuse("unknown_model", f"there is no model {each.labels.model_id!r}"))
+                continue
+            if model.task is None:
+                reason = f"it is not known what model {model.model_id!r} predicts; register it with a task"
+                self._refused.append(each.refuse("no_task", reason))
                 continue
             labels, unusable = arrange_labels(conn, model, each.labels, imports.index(each.import_id))
             arranged.append(labels)
             if len(unusable):
-                self._refused.append(_refuse_some(each, unusable))
+                reason = "no finite number, or a weight that is none; correct it, then send it again"
+                self._refused.append(each.take(unusable).refuse("invalid_value", reason))
         return arranged
 
     def _clear(self) -> None:
@@ -310,27 +305,3 @@ class Joiner:
         self._clear()
         self._catalog.forget()
         self._progress.clear()
-
-
-def _refuse_all(received: ReceivedLabels, model: JoinedModel | None) -> Refused:
-    if model is None:
-        name = received.labels.model_id
-        return refuse_record(received.record, "unknown_model", f"there is no model {name!r}; register it")
-    reason = f"it is not known what model {model.model_id!r} predicts; register it with a task, then replay"
-    return refuse_record(received.record, "no_task", reason)
-
-
-def _refuse_some(received: ReceivedLabels, unusable: "np.ndarray[tuple[int], np.dtype[np.intp]]") -> Refused:
-    part = received.labels.take(unusable)
-    return Refused(
-        LABELS,
-        "bad_value",
-        f"{part.rows} labels hold no finite number, or a weight that is none; the first: {part.values[0]!r}",
-        encode_labels(part),
-        part.model_id,
-        rows=part.rows,
-        headers={"model": part.model_id, "content-type": CONTENT_TYPE},
-        record_key=received.record.key,
-        partition=received.record.partition,
-        log_offset=received.record.offset,
-    )

@@ -144,7 +144,8 @@ class Join:
         """Write what has changed of found predictions: labels, history, and marks of their windows."""
         written = settled.changed | settled.touched
         if written.any():
-            set_labels(self.conn, found.take(written), settled.state.take(written))
+            first_known = settled.first_known[written]
+            set_labels(self.conn, found.take(written), settled.state.take(written), first_known)
         if len(settled.history_group):
             some_label = np.zeros(len(found.asked), np.int64)
             some_label[row] = label

@@ -118,7 +118,7 @@ def _write(
     same = same_values(before, state)
     rows = np.flatnonzero(complete & (~same | (state.known_at != before.known_at)))
     if len(rows):
-        set_labels(join.conn, found.take(rows), state.take(rows))
+        set_labels(join.conn, found.take(rows), state.take(rows), state.known_at[rows])
     lost = np.flatnonzero(complete & ~same & ~np.isnan(before.value))
     if len(lost):
         asked = found.asked[lost]

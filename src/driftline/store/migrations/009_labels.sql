@@ -68,7 +68,8 @@ CREATE TABLE predictions (
     scores       float8[],
     label        float8,                               -- class code or number
     label_weight float8,
-    known_at     timestamptz                           -- of the label, or of its withdrawal
+    known_at     timestamptz,                          -- of the label, or of its withdrawal
+    first_known_at timestamptz                         -- of the first label
 ) PARTITION BY RANGE (predicted_at);
 CREATE INDEX predictions_key ON predictions (key);
 CREATE INDEX predictions_window ON predictions (window_id);
@@ -118,20 +119,13 @@ CREATE TABLE label_counts (
     CONSTRAINT label_counts_pkey PRIMARY KEY (model_no, import_id)
 ) WITH (fillfactor = 50);
 
--- How long labels took from prediction to being known: counts over the edges of core/maturity.py.
-CREATE TABLE label_delays (
-    model_no integer  NOT NULL CONSTRAINT label_delays_model_fkey REFERENCES joined_models ON DELETE CASCADE,
-    counts   bigint[] NOT NULL,
-    CONSTRAINT label_delays_pkey PRIMARY KEY (model_no)
-) WITH (fillfactor = 50);
-
 CREATE VIEW labeled_predictions AS
 SELECT m.model_id, v.model_version, p.key AS prediction_key, p.predicted_at, w.window_start, w.window_end,
        predicted.class AS predicted_class, p.value AS predicted_value, p.score, p.scores, s.segments,
        truth.class AS label_class,
        CASE WHEN truth.class IS NULL THEN coalesce(p.label, w.expiry_label) END AS label_value,
        p.label IS NULL AS label_on_expiry,
-       CASE WHEN p.label IS NOT NULL THEN p.known_at END AS known_at,
+       CASE WHEN p.label IS NOT NULL THEN p.known_at END AS known_at, p.first_known_at,
        p.weight AS sampling_weight, coalesce(p.label_weight, 1) AS label_weight
 FROM predictions p
 JOIN performance_windows w USING (window_id)
