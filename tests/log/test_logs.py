@@ -8,8 +8,10 @@ from contextlib import closing
 from itertools import pairwise
 
 import pytest
+from confluent_kafka import TopicPartition
 from tests.log.conftest import PARTITIONS
 
+from driftline.log import kafka_reader
 from driftline.log.errors import OffsetConflict, UnknownTopic
 from driftline.log.log import Log, Reader, Relay
 from driftline.log.partitioning import partition_of
@@ -120,6 +122,27 @@ def test_two_readers_share(open_log: Callable[[], Log], log: Log) -> None:
                 one.wait({}, 0.05)
                 other.wait({}, 0.05)
         assert claim(one) == frozenset(range(PARTITIONS))  # the other has left
+
+
+def test_a_partition_that_was_held_back_is_read_on(
+    log: Log, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has more than it reads leaves a partition with the broker, until it goes on elsewhere."""
+    monkeypatch.setattr(kafka_reader, "_BUFFERED_BYTES", 1 << 20)
+    monkeypatch.setattr(kafka_reader, "_AT_ONCE", 4)
+    for i in range(30):
+        append(log, database, b"%d" % i + bytes(99_999))
+    with closing(log.reader("profiler", PREDICTION_SAMPLES)) as reader:
+        claim(reader)
+        reader.read(0, 0)
+        if isinstance(reader, kafka_reader.KafkaReader):
+            deadline = time.monotonic() + WAIT_S
+            while 0 not in reader._paused:
+                assert time.monotonic() < deadline
+                reader.wait({1: 0}, 0.1)
+            reader._fetch_anew(TopicPartition(reader._name, 0, 20))
+            reader._buffers[0].seek(20)
+        assert len(take(reader, 0, 20, 10)) == 10
 
 
 def test_consumers_do_not_share(log: Log, database: Database, reader: Reader) -> None:

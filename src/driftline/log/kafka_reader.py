@@ -170,8 +170,7 @@ class KafkaReader:
         """Begin at an offset also where fetching has not begun, or stopped at one that is not there."""
         with refuse(f"read {place.topic}/{place.partition} from offset {place.offset}"):
             self._consumer.incremental_unassign([place])
-            self._consumer.incremental_assign([place])
-        self._paused.discard(place.partition)
+            self._assign(self._consumer, [place])
 
     def _explain_loss(self, buffer: Buffer, offset: int) -> None:
         first = read_start(self._admin, self._name, buffer.partition)
@@ -190,9 +189,15 @@ class KafkaReader:
     def _take(self, consumer: Consumer, places: list[TopicPartition]) -> None:
         # `read` says from where on. Not at OFFSET_END until then: librdkafka asks the broker where that is, and
         # goes there also when the answer comes after a seek, over records that nobody has read.
-        consumer.incremental_assign([TopicPartition(p.topic, p.partition, 0) for p in places])
+        self._assign(consumer, [TopicPartition(p.topic, p.partition, 0) for p in places])
         for place in places:
             self._buffers[place.partition] = Buffer(self.topic, place.partition)
+
+    def _assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        """Have partitions fetched. Those that were paused when they went would come back paused, for ever."""
+        consumer.incremental_assign(places)
+        consumer.resume(places)
+        self._paused -= {place.partition for place in places}
 
     def _drop(self, _consumer: Consumer, places: list[TopicPartition]) -> None:
         for place in places:
