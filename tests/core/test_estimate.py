@@ -229,6 +229,16 @@ def test_a_class_that_the_reference_does_not_have_is_a_status() -> None:
     assert fit_estimator(Task.MULTICLASS, reference, RNG).status == "missing_class"
 
 
+def test_a_multiclass_model_of_two_classes_needs_a_score_for_each() -> None:
+    by_class = replace(GOOD, scores=np.column_stack([1 - GOOD.scores, GOOD.scores]))
+    estimator = fit_estimator(Task.MULTICLASS, by_class, RNG)
+    estimate = estimate_performance(estimator, outputs_of(by_class))
+    assert estimate.names == estimated_names(Task.MULTICLASS)
+    assert set(estimate.status) == {"ok"}
+    assert fit_estimator(Task.MULTICLASS, GOOD, RNG).status == "invalid_scores"
+    assert set(estimate_performance(estimator, outputs_of(GOOD)).status) == {"invalid_scores"}
+
+
 @pytest.mark.parametrize(
     ("window", "status"),
     [

@@ -70,10 +70,11 @@ def measure_bands(
 ) -> Bands:
     """Measure and estimate the performance in windows of the reference.
 
-    `windows` [n] says in which window of time each row lies. Without it, or if fewer than eight of those have 100
-    effective rows, fifty windows of about `window_rows` rows are drawn with replacement, whole entities at a time.
+    `windows` [n] says in which window of time each row lies, -1 in none. Without it, or if fewer than eight of
+    those have 100 effective rows, fifty windows of about `window_rows` rows are drawn with replacement, whole
+    entities at a time.
     """
-    parts = [] if windows is None else [np.flatnonzero(windows == w) for w in np.unique(windows)]
+    parts = [] if windows is None else [np.flatnonzero(windows == w) for w in np.unique(windows[windows >= 0])]
     parts = [rows for rows in parts if _effective_rows(outcomes.take(rows)) >= MIN_ROWS]
     if drawn := len(parts) < MIN_WINDOWS:
         parts = _draw_windows(outcomes, window_rows, rng)

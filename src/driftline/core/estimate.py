@@ -121,7 +121,7 @@ def fit_estimator(
     if task is Task.RANKING:
         return Estimator(task, MetricStatus.NOT_ESTIMATED, columns)
     classes = 0 if task is Task.REGRESSION else max(len(outcomes.classes), 2)
-    status = _check_scores(outputs, classes)
+    status = _check_scores(task, outputs, classes)
     usable = _find_usable(outputs, classes) & (outcomes.weights > 0)
     usable &= _are_codes(outcomes.truth, classes) if classes else np.isfinite(outcomes.truth)
     outcomes, outputs = outcomes.take(usable), outputs.take(usable)
@@ -163,7 +163,9 @@ def estimate_performance(estimator: Estimator, outputs: Outputs) -> Performance:
         measured = _estimate_loss(estimator.trees, outputs, clusters)
     else:
         codes = outputs.prediction.astype(np.intp)
-        measured = estimate_classes(estimator.curves, codes, _by_class(outputs.scores), outputs.weights, clusters)
+        measured = estimate_classes(
+            estimator.task, estimator.curves, codes, _by_class(outputs.scores), outputs.weights, clusters
+        )
     return Performance(
         names=names,
         values=np.array([measured[name].value for name in names]),
@@ -185,13 +187,13 @@ def _check_features(outputs: Outputs, columns: int) -> None:
         )
 
 
-def _check_scores(outputs: Outputs, classes: int) -> MetricStatus | None:
+def _check_scores(task: Task, outputs: Outputs, classes: int) -> MetricStatus | None:
     if not classes:
         return None
     if outputs.scores is None:
         return MetricStatus.NO_SCORES
-    fits = _by_class(outputs.scores).shape == (len(outputs.weights), classes)
-    return None if fits else MetricStatus.INVALID_SCORES
+    shape = outputs.scores.shape if task is Task.MULTICLASS else _by_class(outputs.scores).shape
+    return None if shape == (len(outputs.weights), classes) else MetricStatus.INVALID_SCORES
 
 
 def _find_usable(outputs: Outputs, classes: int) -> NDArray[np.bool_]:
@@ -238,7 +240,7 @@ def _fit_curves(outcomes: Outcomes, clusters: Clusters, classes: int) -> tuple[C
 def _check_window(
     estimator: Estimator, outputs: Outputs, classes: int, missing: float, n_eff: float
 ) -> MetricStatus:
-    if (status := _check_scores(outputs, classes)) is not None:
+    if (status := _check_scores(estimator.task, outputs, classes)) is not None:
         return status
     if missing > MOST_UNUSABLE:
         return MetricStatus.INVALID_SCORES if classes else MetricStatus.INVALID_PREDICTIONS

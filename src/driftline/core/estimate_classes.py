@@ -18,6 +18,7 @@ from scipy.special import ndtri
 from driftline.core.calibration import Curve, calibrate, calibration_variance
 from driftline.core.intervals import LEVEL, Clusters
 from driftline.core.metric import Measured, MetricStatus, unmeasured
+from driftline.core.schema import Task
 from driftline.core.score_curve import area_under_roc, sort_scores
 
 BINARY_ESTIMATES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc")
@@ -33,19 +34,20 @@ Sloped = tuple[float, NDArray[np.float64]]
 
 
 def estimate_classes(
+    task: Task,
     curves: tuple[Curve, ...],
     prediction: NDArray[np.intp],
     scores: NDArray[np.float64],
     weights: NDArray[np.float64],
     clusters: Clusters,
 ) -> dict[str, Measured]:
-    """Estimate BINARY_ESTIMATES of two classes, MULTICLASS_ESTIMATES of more, from scores [n, C]."""
+    """Estimate the task's BINARY_ESTIMATES or MULTICLASS_ESTIMATES from scores [n, C]."""
     chances = calibrate(curves, scores)
     expected = clusters.effective(weights) * (weights @ chances) / weights.sum()
     rare = bool(expected.min() < LEAST_EXPECTED)
     counts = _Counts(prediction, weights, chances)
     found: dict[str, Sloped | MetricStatus]
-    if len(curves) == 2:
+    if task is Task.BINARY:
         found = _estimate_binary(counts, scores, rare=rare)
     else:
         found = {
