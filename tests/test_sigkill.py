@@ -22,6 +22,7 @@ from driftline.core.profile import decode_profile
 from driftline.core.window import MICROSECONDS
 from driftline.settings import Settings
 from driftline.store.database import open_database
+from driftline.store.label_counts import LabelCounts, read_counts
 from driftline.store.profiles import read_profiles
 from driftline.store.windows import list_windows
 
@@ -125,6 +126,29 @@ def send(client: httpx.Client, server: Server, number: int) -> None:
     raise AssertionError(f"batch {number} was not accepted: {answer}")
 
 
+def send_labels(client: httpx.Client, server: Server, number: int) -> None:
+    """Send the labels of a batch until they are acknowledged."""
+    deadline = time.monotonic() + PATIENCE_S
+    events = range(number * ROWS, (number + 1) * ROWS)
+    labels = [{"prediction_id": f"event-{event}", "value": event % 7} for event in events]
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            body = {"model_id": "shop", "labels": labels}
+            answer = client.post("/labels", json=body, headers={"idempotency-key": f"labels-{number}"})
+            if answer.status_code == 202:
+                return
+        server.keep_up()
+        time.sleep(0.05)
+    raise AssertionError(f"the labels of batch {number} were not accepted")
+
+
+def read_joined(folder: Path) -> tuple[dict[int, float], LabelCounts]:
+    """Give the label of every prediction, by its time, and what became of the labels."""
+    with open_database(Settings(data_dir=folder)) as database, database.transaction() as conn:
+        rows = conn.execute("SELECT predicted_at, label_value FROM labeled_predictions").fetchall()
+        return dict(rows), read_counts(conn, "shop")
+
+
 def register(client: httpx.Client) -> None:
     schema = {
         "features": [{"name": "amount", "kind": "numeric"}, {"name": "country", "kind": "categorical"}],
@@ -168,7 +192,11 @@ def test_every_window_counts_exactly_what_was_sent(tmp_path):
                 )
                 timer.start()
                 kills.append(timer)
+            if number % 2:
+                send_labels(client, server, number)
             send(client, server, number)
+            if not number % 2:
+                send_labels(client, server, number)
         for timer in kills:
             while timer.is_alive():
                 server.keep_up()
@@ -179,8 +207,13 @@ def test_every_window_counts_exactly_what_was_sent(tmp_path):
         await_true(lambda: len(read_statuses(client)["windows"]) == len(expected), "counting")
         await_true(lambda: "partial" not in read_statuses(client)["window_status"], "closing")
         assert sum(read_statuses(client)["rows"]) >= BATCHES * ROWS
+        await_true(lambda: len(read_joined(folder)[0]) == BATCHES * ROWS, "joining")
     server.stop()
     assert server.killed == KILLS
+    pairs, counts = read_joined(folder)
+    assert pairs == {BEGIN + event * STEP: event % 7 for event in range(BATCHES * ROWS)}
+    assert counts.joined == BATCHES * ROWS
+    assert counts.waiting == counts.corrected == counts.unmatched == 0
     with open_database(Settings(data_dir=folder)) as database, database.transaction() as conn:
         windows = list_windows(conn, "shop", "1", BEGIN, END)
         assert {window.window_start: window.row_count for window in windows} == expected

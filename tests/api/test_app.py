@@ -35,6 +35,7 @@ PATHS = {
     "/models/{model_id}/drift/summary": {"get"},
     "/models/{model_id}/performance": {"get"},
     "/models/{model_id}/labels/status": {"get"},
+    "/models/{model_id}/labels/imports/{import_id}": {"get"},
     "/models/{model_id}/features/{feature}/distribution": {"get"},
     "/dead-letters": {"get"},
     "/dead-letters/counts": {"get"},

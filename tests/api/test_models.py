@@ -43,6 +43,9 @@ def test_the_defaults_are_told(client: httpx.Client) -> None:
         "sampling_n": None,
         "fallback_active": False,
         "max_label_delay_s": 2_592_000,
+        "label_on_expiry": None,
+        "join_tolerance_s": 86_400,
+        "positive_class": None,
     }
 
 
@@ -284,3 +287,14 @@ def test_bodies_that_are_no_json(
     answer = refusing.post("/models", content=body, headers=headers)
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert says in answer.json()["detail"]
+
+
+def test_a_label_on_expiry_is_what_the_model_predicts(client: httpx.Client) -> None:
+    model = {"model_id": "prices", "version": "1", "task": "regression", "schema": {"features": []}}
+    refused = client.post("/models", json=model | {"settings": {"label_on_expiry": "none"}})
+    assert (refused.status_code, refused.json()["field"]) == (422, "settings.label_on_expiry")
+    assert client.post("/models", json=model | {"settings": {"label_on_expiry": 0}}).status_code == 201
+    assert client.patch("/models/prices", json={"settings": {"label_on_expiry": "none"}}).status_code == 422
+    changed = client.patch("/models/prices", json={"settings": {"label_on_expiry": 1.5, "join_tolerance_s": 60}})
+    settings = changed.json()["settings"]
+    assert (settings["label_on_expiry"], settings["join_tolerance_s"]) == (1.5, 60)

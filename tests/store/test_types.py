@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from psycopg import Connection
 
-from driftline.core.moment import from_micros, to_micros
+from driftline.core.moment import NO_TIME, from_micros, to_micros
 from driftline.store.database import connect
 
 DTYPES = ("float32", "float64", "int64", "int32", "int16", "bool")
@@ -43,6 +43,25 @@ def test_a_strided_array_travels(conn: Connection) -> None:
     array = np.arange(20, dtype=np.float32).reshape(4, 5)[:, 2]
     (back,) = conn.cursor(binary=True).execute("SELECT %s", (array,)).fetchone() or (None,)
     np.testing.assert_array_equal(back, [2, 7, 12, 17])
+
+
+def test_arrays_of_times_are_microseconds(conn: Connection) -> None:
+    micros = np.array([to_micros(datetime(2026, 11, 23, tzinfo=UTC)) + 1, -1, NO_TIME])
+    row = (
+        conn.cursor(binary=True).execute("SELECT %(t)s, (%(t)s)[3]::text", {"t": micros.view("M8[us]")}).fetchone()
+    )
+    assert row is not None
+    assert (row[0].tolist(), row[1]) == (micros.tolist(), "-infinity")
+
+
+@pytest.mark.parametrize(("kind", "width"), [("uuid", 16), ("tid", 6)])
+def test_arrays_of_bytes_keep_every_zero(conn: Connection, kind: str, width: int) -> None:
+    content = bytes(range(1, width + 1)) + b"\0" * width + b"\1" + b"\0" * (width - 1)
+    row = conn.cursor(binary=True).execute(
+        "SELECT %(a)s, pg_typeof(%(a)s)::text", {"a": np.frombuffer(content, f"S{width}")}
+    ).fetchone()  # fmt: skip
+    assert row is not None
+    assert (row[0].tobytes(), row[1]) == (content, f"{kind}[]")
 
 
 def test_an_array_without_a_sql_type_is_refused(conn: Connection) -> None:

@@ -173,7 +173,7 @@ def test_a_label_waits_for_the_longest_delay_and_is_unmatched_then(bare: Plant) 
     assert registry.counts() == LabelCounts(waiting=2)
     expire_labels(bare.database, now + HOUR + MINUTE)
     assert registry.counts() == LabelCounts(unmatched=2)
-    assert bare.execute("SELECT FROM waiting_labels") == []
+    assert bare.execute("SELECT 1 FROM waiting_labels") == []
 
 
 def test_a_prediction_without_a_label_expires(bare: Plant) -> None:
@@ -374,7 +374,7 @@ def test_a_model_that_is_deleted_leaves_nothing(registry: Registry) -> None:
     with registry.plant.database.transaction() as conn:
         delete_model(conn, "loans")
     for table in ("predictions", "waiting_labels", "label_history", "label_counts", "performance_windows"):
-        assert registry.plant.execute(f"SELECT FROM {table}") == []
+        assert registry.plant.execute(f"SELECT 1 FROM {table}") == []
 
 
 def test_entities_that_have_no_id_of_their_own_join_by_the_nearest(bare: Plant) -> None:

@@ -17,6 +17,8 @@ from driftline.log.record import NewRecord
 from driftline.log.topics import LABELS
 from driftline.store.batches import accept_batch
 from driftline.store.dead_letters import Refused, add_dead_letters
+from driftline.store.label_imports import add_to_import
+from driftline.workers.label_records import IMPORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +33,27 @@ class LabelIntake:
     records: Sequence[NewRecord]
     not_sampled: int
     refused: Sequence[Refused]
+    import_id: str | None = None
 
 
 def prepare_labels(
-    model_id: str, received: Sequence[Labels], n: int, partitions: int, refused: Sequence[Refused]
+    model_id: str,
+    received: Sequence[Labels],
+    n: int,
+    partitions: int,
+    refused: Sequence[Refused],
+    import_id: str | None = None,
 ) -> LabelIntake:
-    """Keep the labels whose hash says that one in `n` includes them, and write the records."""
+    """Keep the labels whose hash says that one in `n` includes them, and write records that name the import."""
     kept = [labels.take(np.flatnonzero(keep_keys(labels.keys, n))) for labels in received]
     rows = sum(labels.rows for labels in kept)
     return LabelIntake(
         model_id,
         rows,
-        [record for labels in kept for record in _make_records(labels, partitions)],
+        [record for labels in kept for record in _make_records(labels, partitions, import_id)],
         sum(labels.rows for labels in received) - rows,
         refused,
+        import_id,
     )
 
 
@@ -60,6 +69,11 @@ def take_in_labels(
     fresh = [intake for intake in in_order if _claim(conn, intake, key, digest)]
     refused = [letter for intake in fresh for letter in intake.refused]
     add_dead_letters(conn, refused)
+    for intake in fresh:
+        if intake.import_id is not None and intake.model_id:
+            add_to_import(
+                conn, intake.model_id, intake.import_id, accepted=intake.rows, not_sampled=intake.not_sampled
+            )
     log.append(conn, LABELS, [record for intake in fresh for record in intake.records])
     accepted = sum(intake.rows for intake in fresh)
     return Outcome(
@@ -73,7 +87,7 @@ def _claim(conn: Connection, intake: LabelIntake, key: str | None, digest: bytes
     return key is None or accept_batch(conn, intake.model_id, f"labels/{key}", intake.rows, digest)
 
 
-def _make_records(labels: Labels, partitions: int) -> Iterator[NewRecord]:
+def _make_records(labels: Labels, partitions: int, import_id: str | None) -> Iterator[NewRecord]:
     """Make a record of the labels of each partition, so that thousands of labels are a few records.
 
     A label belongs to the partition of its key; the record's own key is that of its first label.
@@ -85,4 +99,6 @@ def _make_records(labels: Labels, partitions: int) -> Iterator[NewRecord]:
         for start in range(0, len(rows), RECORD_ROWS):
             part = rows[start : start + RECORD_ROWS]
             headers = {"model": labels.model_id, "content-type": CONTENT_TYPE}
+            if import_id is not None:
+                headers[IMPORT] = import_id
             yield NewRecord(record_keys[part[0]], encode_labels(labels.take(part)), headers)

@@ -1,11 +1,11 @@
 """Labels: the ground truth, taken in for the predictions that were kept, and acknowledged once it is durable."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from driftline.api.body import WholeBody, unpack_body
 from driftline.api.context import AppSettings, OpenDatabase, OpenLog
@@ -15,7 +15,7 @@ from driftline.api.intake import digest_of
 from driftline.api.label_intake import LabelIntake, prepare_labels, take_in_labels
 from driftline.api.meters import Meters
 from driftline.api.moments import read_clock
-from driftline.api.names import ModelId, check_name
+from driftline.api.names import ModelId, ModelIdInPath, check_name
 from driftline.api.problem import Refusal, describe_problems
 from driftline.api.refused import Letter, keep_body, keep_rows, letter_of, list_letters
 from driftline.core.errors import InvalidInput
@@ -30,10 +30,13 @@ from driftline.store.database import Database
 from driftline.store.dead_letters import Refused
 from driftline.store.errors import AlreadyExists
 from driftline.store.joins import Join, find_joins
+from driftline.store.label_imports import read_import
 from driftline.store.sampling import read_label_ns
 from driftline.workers.label_records import read_joining
 
 router = APIRouter(tags=["labels"])
+
+ImportId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$")]
 
 MAX_MODELS = 1_000
 """So many models a body may name."""
@@ -45,6 +48,9 @@ class LabelQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model_id: ModelId | None = Field(default=None, description="For labels that name no model.")
+    import_id: ImportId | None = Field(
+        default=None, description="A name for labels that belong together: what becomes of them is counted by it."
+    )
 
 
 _EXAMPLE = {
@@ -57,6 +63,22 @@ _BODY = {
         "description": "JSON or NDJSON; gzip or zstd if so encoded.",
         "content": {JSON: {"schema": label_schema(), "example": _EXAMPLE}, NDJSON: {"schema": {"type": "string"}}},
     }
+}
+_IMPORT: dict[str, Any] = {
+    "model_id": "fraud",
+    "import_id": "chargebacks-2026-11",
+    "accepted": 1200,
+    "not_sampled": 118800,
+    "processed": 1200,
+    "done": True,
+    "matched": 1180,
+    "unmatched": 15,
+    "duplicate": 5,
+    "late": 40,
+    "corrected": 3,
+    "withdrawn": 0,
+    "superseded": 0,
+    "refused": 0,
 }
 _ANSWER = {"accepted": 1, "duplicates": 0, "not_sampled": 0, "dead_lettered": []}
 
@@ -102,7 +124,7 @@ def receive(
         if len(submissions) == 1:
             named = Named(submissions[0].model_id, None)
         intakes, letters = prepare_submissions(
-            database, log.count_partitions(LABELS), settings, submissions, nameless
+            database, log.count_partitions(LABELS), settings, submissions, nameless, import_id=query.import_id
         )
     except TooManyRows as error:
         raise Refusal("body-too-large", f"{error}; nothing of this one was kept", field=error.field) from error
@@ -131,12 +153,67 @@ def receive(
     return Response(msgspec.json.encode(content), status_code=202, media_type=JSON)
 
 
+class ImportAnswer(BaseModel):
+    """What has become of the labels of an import. It is done when as many were processed as accepted."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_IMPORT]})
+
+    model_id: str
+    import_id: str
+    accepted: int
+    not_sampled: int
+    processed: int
+    done: bool
+    matched: int
+    unmatched: int
+    duplicate: int
+    late: int
+    corrected: int
+    withdrawn: int
+    superseded: int
+    refused: int
+
+
+@router.get(
+    "/models/{model_id}/labels/imports/{import_id}",
+    summary="What became of an import",
+    responses=describe_problems("not-found"),
+)
+def show_import(model_id: ModelIdInPath, import_id: ImportId, database: OpenDatabase) -> ImportAnswer:
+    """Count the labels that came with this `import_id` by what became of them.
+
+    `unmatched` ones have no prediction so far; they wait for it. `corrected`, `withdrawn`, `superseded` and `late`
+    are among those `matched`.
+    """
+    with database.transaction() as conn:
+        found = read_import(conn, model_id, import_id)
+    counts = found.counts
+    return ImportAnswer(
+        model_id=model_id,
+        import_id=import_id,
+        accepted=found.accepted,
+        not_sampled=found.not_sampled,
+        processed=found.processed,
+        done=found.processed >= found.accepted,
+        matched=counts.matched,
+        unmatched=counts.waiting + counts.unmatched,
+        duplicate=counts.duplicate,
+        late=counts.late,
+        corrected=counts.corrected,
+        withdrawn=counts.withdrawn,
+        superseded=counts.superseded,
+        refused=counts.refused,
+    )
+
+
 def prepare_submissions(
     database: Database,
     partitions: int,
     settings: Settings,
     submissions: Sequence[LabelSubmission],
     nameless: Sequence[Rejected],
+    *,
+    import_id: str | None = None,
 ) -> tuple[list[LabelIntake], list[Letter]]:
     """Pack labels as their models are joined and sampled; `nameless` are rows of a body that name no model.
 
@@ -158,7 +235,8 @@ def prepare_submissions(
         refused = [letter_of(row, its.model_id, None, topic=LABELS) for row in received.rejected]
         letters += refused
         n = smallest[its.model_id]
-        intakes.append(prepare_labels(its.model_id, received.labels, n, partitions, keep_rows(refused)))
+        kept = keep_rows(refused)
+        intakes.append(prepare_labels(its.model_id, received.labels, n, partitions, kept, import_id))
     if of_no_model:
         letters += of_no_model
         intakes.append(LabelIntake("", 0, (), 0, keep_rows(of_no_model)))

@@ -11,11 +11,12 @@ from driftline.api.model_body import ModelChange, NewVersion, Text
 from driftline.api.moments import format_moment
 from driftline.api.names import ModelIdInPath, VersionName
 from driftline.api.problem import describe_problems
-from driftline.api.registration import find_version, register
+from driftline.api.registration import check_expiry_label, find_version, register
 from driftline.core.schema import Schema
 from driftline.core.window import format_length
 from driftline.settings import Settings
 from driftline.store.errors import AlreadyExists
+from driftline.store.joined_models import JOIN_TOLERANCE_S
 from driftline.store.models import Model, delete_model, get_model, list_models, update_model
 from driftline.store.references import list_grids
 from driftline.store.sampling import LABEL_DELAY_S, announce_n
@@ -120,7 +121,9 @@ def change(
     changes: dict[str, Any] = wanted.model_dump(exclude_unset=True, exclude={"settings"})
     with database.transaction() as conn:
         if wanted.settings.model_fields_set:
-            merged = {**get_model(conn, model_id).settings, **wanted.settings.model_dump(exclude_unset=True)}
+            model = get_model(conn, model_id)
+            merged = {**model.settings, **wanted.settings.model_dump(exclude_unset=True)}
+            check_expiry_label(model.task, merged)
             changes["settings"] = {name: value for name, value in merged.items() if value is not None}
         model = update_model(conn, model_id, changes)
         if fixed := model.settings.get("sampling_n"):
@@ -166,6 +169,9 @@ def _describe(model: Model, settings: Settings) -> dict[str, Any]:
         "sampling_n": None,
         "fallback_active": False,
         "max_label_delay_s": LABEL_DELAY_S,
+        "label_on_expiry": None,
+        "join_tolerance_s": JOIN_TOLERANCE_S,
+        "positive_class": None,
     }
     return {
         "model_id": model.model_id,

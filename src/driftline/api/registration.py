@@ -8,7 +8,7 @@ from psycopg import Connection
 from driftline.api.model_body import NewVersion
 from driftline.api.problem import Refusal
 from driftline.core.errors import InvalidSchema
-from driftline.core.schema import Schema, layout
+from driftline.core.schema import Schema, Task, layout
 from driftline.core.window import format_length, parse_length
 from driftline.store.errors import NotFound
 from driftline.store.models import Model, create_model, get_model, update_model
@@ -80,6 +80,7 @@ def _make_model(conn: Connection, new: NewVersion) -> Model:
     if "time_zone" not in new.model_fields_set:
         time_zone = inner.get("time_zone", time_zone)
     Schema.from_dict({"task": task, "time_zone": time_zone})
+    check_expiry_label(task, new.settings.model_dump())
     return create_model(
         conn,
         new.model_id,
@@ -90,6 +91,17 @@ def _make_model(conn: Connection, new: NewVersion) -> Model:
         time_zone=time_zone,
         settings=new.settings.model_dump(exclude_none=True),
     )
+
+
+def check_expiry_label(task: str | None, settings: Mapping[str, Any]) -> None:
+    """Refuse a text as label of a model that predicts numbers."""
+    label = settings.get("label_on_expiry")
+    if isinstance(label, str) and task in (Task.REGRESSION, Task.RANKING):
+        raise Refusal(
+            "invalid-request",
+            f"label_on_expiry is the text {label!r}, but the model predicts numbers; write a number",
+            field="settings.label_on_expiry",
+        )
 
 
 def _check_same(model: Model, new: NewVersion) -> None:

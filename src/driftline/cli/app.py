@@ -6,7 +6,7 @@ import sys
 import typer
 
 from driftline import __version__
-from driftline.cli import compare, dead_letters, demo, import_, kafka, migrate, reference, up, worker
+from driftline.cli import compare, dead_letters, demo, import_, kafka, labels, migrate, reference, up, worker
 from driftline.cli.terminal import keep_lines
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command(epilog=keep_lines(up.EXAMPLES))(up.up)
 app.command(no_args_is_help=True, epilog=keep_lines(worker.EXAMPLES))(worker.worker)
 app.command("import", no_args_is_help=True, epilog=keep_lines(import_.EXAMPLES))(import_.import_files)
 app.command()(migrate.migrate)
+app.add_typer(labels.app, name="labels")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(kafka.app, name="kafka")
 

@@ -87,7 +87,7 @@ def _send_piece(client: httpx.Client, piece: Piece, tally: Tally) -> str | None:
 
 
 def _model_only(piece: Piece) -> dict[str, str]:
-    return {name: value for name, value in piece.query.items() if name == "model_id"}
+    return {name: value for name, value in piece.query.items() if name in ("model_id", "import_id")}
 
 
 def _ask(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.Response:

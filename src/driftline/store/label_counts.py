@@ -21,6 +21,11 @@ class LabelCounts:
     late: int = 0
     refused: int = 0
 
+    @property
+    def matched(self) -> int:
+        """Labels that found their prediction, whether they are in force or not."""
+        return self.joined + self.corrected + self.withdrawn + self.superseded
+
     def __add__(self, other: "LabelCounts") -> "LabelCounts":
         """Add counts."""
         return LabelCounts(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))

@@ -134,15 +134,15 @@ def find_predictions(
 
 
 def _find_versions(conn: Connection, window_id: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Give the numbers of the versions and of the models of windows [m]."""
+    """Give the numbers of the versions and of the models of windows [m]; -1 where a window is forgotten."""
     windows, place = np.unique(window_id, return_inverse=True)
     rows = conn.execute(
-        "SELECT version_no, model_no FROM performance_windows JOIN joined_versions USING (version_no)"
-        " WHERE window_id = ANY(%s) ORDER BY window_id",
+        "SELECT version_no, model_no FROM unnest(%s) WITH ORDINALITY AS asked (window_id, n)"
+        " LEFT JOIN (performance_windows JOIN joined_versions USING (version_no)) USING (window_id) ORDER BY n",
         (windows,),
     ).fetchall()
-    numbers = np.array(rows, np.int32)[place.reshape(-1)]
-    return numbers[:, 0], numbers[:, 1]
+    numbers = np.array([(-1, -1) if version is None else (version, model) for version, model in rows], np.int32)
+    return numbers[place.reshape(-1), 0], numbers[place.reshape(-1), 1]
 
 
 def add_predictions(conn: Connection, columns: PredictionColumns) -> None:

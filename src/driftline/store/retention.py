@@ -6,6 +6,7 @@ from psycopg import Connection
 
 from driftline.core.moment import from_micros
 from driftline.core.window import DAY, MICROSECONDS
+from driftline.store.label_imports import forget_imports
 from driftline.store.partitions import TABLES, drop_partitions
 from driftline.store.sampling import LABEL_DELAY_S, MAX_LABEL_DELAY_S
 
@@ -87,6 +88,7 @@ def _forget_windows(conn: Connection, now: int) -> int:
         """,
         {"now": from_micros(now), "linger": LINGER_DAYS, "delay": float(LABEL_DELAY_S)},
     )
+    forget_imports(conn, now - MAX_LABEL_DELAY_S * MICROSECONDS)
     conn.execute(
         "DELETE FROM label_history WHERE noted_at < %s", (from_micros(now - MAX_LABEL_DELAY_S * MICROSECONDS),)
     )

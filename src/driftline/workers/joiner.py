@@ -38,6 +38,7 @@ from driftline.workers.joining import Join
 from driftline.workers.joining_entities import join_entities
 from driftline.workers.label_expiry import expire_labels
 from driftline.workers.label_records import ReceivedLabels, read_label_records
+from driftline.workers.label_tally import LabelTally
 from driftline.workers.refusal import refuse_lost_records
 
 CONSUMER = "joiner"
@@ -257,7 +258,7 @@ class Joiner:
         join = Join(conn, {model.model_no: model for model in models.values()}, time.time_ns() // 1000)
         imports = ["", *sorted({each.import_id for each in self._labels} - {""})]
         arriving = self._arrange_predictions(conn, models)
-        labels = self._arrange_labels(conn, models, imports)
+        labels = self._arrange_labels(conn, models, imports, join.tally)
         again, moments = join.take_predictions(arriving)
         every = join_labels([again, *labels])
         by_id = every.label_at == NO_TIME
@@ -275,7 +276,7 @@ class Joiner:
         return arriving
 
     def _arrange_labels(
-        self, conn: Connection, models: Mapping[str, JoinedModel], imports: Sequence[str]
+        self, conn: Connection, models: Mapping[str, JoinedModel], imports: Sequence[str], tally: LabelTally
     ) -> list[ArrivingLabels]:
         arranged = []
         for each in self._labels:
@@ -286,12 +287,14 @@ class Joiner:
             if model.task is None:
                 reason = f"it is not known what model {model.model_id!r} predicts; register it with a task"
                 self._refused.append(each.refuse("no_task", reason))
+                tally.refuse(model.model_no, imports.index(each.import_id), each.labels.rows)
                 continue
             labels, unusable = arrange_labels(conn, model, each.labels, imports.index(each.import_id))
             arranged.append(labels)
             if len(unusable):
                 reason = "no finite number, or a weight that is none; correct it, then send it again"
                 self._refused.append(each.take(unusable).refuse("invalid_value", reason))
+                tally.refuse(model.model_no, imports.index(each.import_id), len(unusable))
         return arranged
 
     def _clear(self) -> None:

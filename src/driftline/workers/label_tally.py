@@ -51,6 +51,10 @@ class LabelTally:
         for (number, place), count in zip(keys.T.tolist(), counts.tolist(), strict=True):
             self.counts[number, place, name] += times * count
 
+    def refuse(self, model_no: int, imported: int, count: int) -> None:
+        """Count labels that cannot be used."""
+        self.counts[model_no, imported, "refused"] += count
+
     def store(self, conn: Connection, imports: Sequence[str]) -> None:
         """Add the counts to those of the models, and to those of `imports`, the first of which is ''."""
         totals: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)

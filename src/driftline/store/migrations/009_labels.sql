@@ -119,6 +119,16 @@ CREATE TABLE label_counts (
     CONSTRAINT label_counts_pkey PRIMARY KEY (model_no, import_id)
 ) WITH (fillfactor = 50);
 
+-- Labels of an import that were taken in: it is done once so many have been counted in label_counts.
+CREATE TABLE label_imports (
+    model_id    text        NOT NULL CONSTRAINT label_imports_model_fkey REFERENCES models ON DELETE CASCADE,
+    import_id   text        NOT NULL,
+    accepted    bigint      NOT NULL,
+    not_sampled bigint      NOT NULL,
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT label_imports_pkey PRIMARY KEY (model_id, import_id)
+) WITH (fillfactor = 50);
+
 CREATE VIEW labeled_predictions AS
 SELECT m.model_id, v.model_version, p.key AS prediction_key, p.predicted_at, w.window_start, w.window_end,
        predicted.class AS predicted_class, p.value AS predicted_value, p.score, p.scores, s.segments,
