@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from driftline.core.reference import decode_reference
 from tests.report.conftest import make_frame
@@ -99,3 +101,84 @@ def test_errors_say_the_fix(run, files, monkeypatch, arguments, message):
     result = run("reference", *arguments)
     assert result.code == 2
     assert message in result.err
+
+
+def make_labelled(rows: int = 2000) -> pd.DataFrame:
+    frame = make_frame(rows)
+    rng = np.random.default_rng(1)
+    return frame.assign(
+        score=rng.random(rows),
+        prediction=lambda f: np.where(f["score"] > 0.5, "bad", "good"),
+        late=lambda f: np.where(rng.random(rows) < f["score"], "bad", "good"),
+    )
+
+
+def test_labels_give_a_baseline(run, tmp_path):
+    frame = make_labelled()
+    frame.loc[:99, "late"] = None
+    frame.to_parquet(tmp_path / "train.parquet")
+    out = tmp_path / "x.driftline"
+    arguments = ("reference", "build", tmp_path / "train.parquet", "--out", out, "--label", "late")
+    result = run(*arguments, "--positive-class", "bad", "--segment", "country")
+    known = frame[100:]
+    auc = roc_auc_score(known["late"] == "bad", known["score"])
+    assert f"Baseline on 1,900 labelled of 2,000 rows: roc_auc {auc:.4g}".rstrip("0") in result.out
+    assert "; class 'bad' is the positive one." in result.out
+    reference = decode_reference(out.read_bytes())
+    assert reference.schema.label == "late"
+    assert "late" not in reference.names
+    shown = run("reference", "show", out)
+    assert "Baseline on 1,900 labelled of 2,000 rows: roc_auc" in shown.out
+    baseline = json.loads(run("reference", "show", out, "--json", "-").out)["baseline"]
+    assert (baseline["status"], baseline["classes"]) == ("ok", ["good", "bad"])
+    assert [each["segment"] for each in baseline["segments"]][:2] == ["", "country=DE"]
+    metrics = {each["metric"]: each for each in baseline["segments"][0]["metrics"]}
+    assert metrics["roc_auc"]["value"] == pytest.approx(auc, abs=1e-9)
+    assert metrics["roc_auc"]["lower"] < auc < metrics["roc_auc"]["upper"]
+
+
+def test_without_positive_class_it_is_the_last_one(run, tmp_path):
+    make_labelled().rename(columns={"late": "label"}).to_csv(tmp_path / "train.csv", index=False)
+    result = run("reference", "build", tmp_path / "train.csv")
+    assert "roc_auc 0.1" in result.out
+    assert "; class 'good' is the positive one." in result.out
+
+
+@pytest.mark.parametrize(
+    ("dropped", "arguments", "message"),
+    [
+        (["late"], (), "No baseline: the data have no labels in column 'label'; add what came true, of rows"),
+        ([], (), "No baseline: the data have no labels in column 'label'"),
+        (["prediction"], ("--label", "late"), "No baseline: the data have no predictions in column 'prediction'"),
+        (
+            ["prediction"],
+            ("--label", "late", "--prediction", "age"),
+            "No baseline: it is not known what the model",
+        ),
+    ],
+)
+def test_it_says_why_there_is_no_baseline(run, tmp_path, dropped, arguments, message):
+    make_labelled(300).drop(columns=dropped).to_parquet(tmp_path / "train.parquet")
+    result = run("reference", "build", tmp_path / "train.parquet", *arguments)
+    assert result.code == 0
+    assert message in result.out
+    shown = run("reference", "show", tmp_path / "train.driftline")
+    assert message in " ".join(shown.out.split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "message"),
+    [
+        ({}, ("--label", "lat"), "`label`: train.parquet has no column 'lat'; did you mean 'late'?"),
+        ({}, ("--label", "late", "--positive-class", "worst"), "'worst' is none of the classes 'bad', 'good'"),
+        ({"late": [0, 1] * 150}, ("--label", "late"), "the labels in column 'late' are '0', '1', the predictions"),
+        ({"prediction": 0.5}, ("--label", "late", "--task", "regression"), "column 'late' holds no numbers"),
+        ({"late": [[1]] * 300}, ("--label", "late"), "column 'late' holds list"),
+        ({}, ("--label", "score"), "label 'score' is a feature, a segment or an output as well"),
+    ],
+)
+def test_labels_of_no_use_say_the_fix(run, tmp_path, changes, arguments, message):
+    make_labelled(300).assign(**changes).to_parquet(tmp_path / "train.parquet")
+    result = run("reference", "build", tmp_path / "train.parquet", *arguments)
+    assert result.code == 2
+    assert message in " ".join(result.err.split())

@@ -17,7 +17,7 @@ from driftline.api.names import ModelIdInPath, VersionName
 from driftline.api.problem import Refusal, describe_problems
 from driftline.api.registration import find_version
 from driftline.api.series import check_segment
-from driftline.core.performance import better_is_lower, metric_names
+from driftline.core.performance import MAIN_METRIC, better_is_lower, metric_names
 from driftline.core.schema import Task
 from driftline.core.window import DAY
 from driftline.store.models import get_model
@@ -29,13 +29,6 @@ from driftline.workers.measuring import measure_months
 router = APIRouter(tags=["performance"])
 
 MAX_WINDOWS = 10_000
-MAIN_METRIC = {
-    Task.BINARY: "roc_auc",
-    Task.MULTICLASS: "accuracy",
-    Task.REGRESSION: "rmse",
-    Task.RANKING: "ndcg@10",
-}
-"""What is shown of a task when nothing else is asked for."""
 SHORT_NAMES = {"auc": "roc_auc", "ap": "pr_auc", "ndcg": "ndcg@10", "map": "map@10", "ece": "calibration_error"}
 _EVERY = "all"
 _SPAN = {"window": 30 * DAY, "month": 366 * DAY}

@@ -13,8 +13,9 @@ from driftline.core.columns import Columns
 from driftline.core.errors import InvalidFrame
 from driftline.core.finding import Finding, Problem
 from driftline.core.frame import ID_COLUMNS, Packed, infer_schema, pack_frame
+from driftline.core.labelled import LabelledRows, labelled_columns, read_labelled
 from driftline.core.moment import NO_TIME
-from driftline.core.reference import Reference, build_reference
+from driftline.core.reference import Reference, add_baseline, build_reference
 from driftline.core.schema import PREDICTION, SCORE, JoinKey, Schema
 from driftline.files import read_chunks
 
@@ -41,12 +42,14 @@ def build_from_file(
     window_length: int,
     window_rows: float | None = None,
     hints: Mapping[str, Any] | None = None,
+    positive_class: str | None = None,
 ) -> Built:
-    """Build a reference from a Parquet, Arrow or CSV file.
+    """Build a reference from a Parquet, Arrow or CSV file; with a column of labels it has a baseline.
 
     Without a schema it is inferred from the first rows; `hints` are arguments of `infer_schema`. Raises
     InvalidFrame for a file that cannot be read, lacks a column of the schema, or has none of the values that
-    the schema says a column holds.
+    the schema says a column holds; and for labels that are none of such a model's, InvalidInput for a
+    `positive_class` that is none of its classes.
     """
     head = next(read_chunks(path))
     if not head.num_rows:
@@ -55,9 +58,11 @@ def build_from_file(
         schema = infer_schema(head, **(hints or {}))
     rows = _FileRows(path, schema, head.column_names)
     reference = build_reference(rows.read, schema, window_length=window_length, window_rows=window_rows)
-    findings = rows.findings
+    labels = _FileLabels(path, schema, head.column_names)
+    reference = add_baseline(reference, labels.read(), window_rows=window_rows, positive_class=positive_class)
+    findings = (*rows.findings, *labels.findings)
     _check_readable(reference, findings)
-    read = {*rows.columns, *ID_COLUMNS}
+    read = {*rows.columns, *labels.columns, *ID_COLUMNS}
     left_out = [name for name in head.column_names if name not in read]
     return Built(reference, findings, tuple(left_out))
 
@@ -102,6 +107,30 @@ class _FileRows:
         self._counts = counts
         if values <= KEPT_VALUES:
             self._kept, self._kept_all = kept, True
+
+
+class _FileLabels:
+    """The labels of a file, and what belongs to them, chunk by chunk."""
+
+    def __init__(self, path: Path, schema: Schema, names: list[str]) -> None:
+        wanted = labelled_columns(schema)
+        self.columns = [name for name in names if name in wanted] if schema.label_column in names else []
+        self._path, self._schema = path, schema
+        self._counts: Counter[tuple[str, Problem]] = Counter()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was odd, each column and problem once."""
+        return tuple(Finding(*what, count) for what, count in self._counts.items())
+
+    def read(self) -> Iterator[LabelledRows]:
+        """Go through the rows, once; of a file without labels there are none."""
+        for table in read_chunks(self._path, self.columns) if self.columns else ():
+            rows = read_labelled(table, self._schema)
+            if rows is not None:
+                for found in rows.findings:
+                    self._counts[found.column, found.problem] += found.count
+                yield rows
 
 
 def _forget_odd_times(packed: Packed, name: str) -> Packed:

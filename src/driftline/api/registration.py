@@ -204,9 +204,10 @@ def describe_difference(known: Schema, other: Schema) -> str:
             was, is_ = getattr(feature, key), getattr(after[name], key)
             if was != is_:
                 return f"{key} of feature {name!r} is {_shown(is_)}, was {_shown(was)}"
-    for key, was in known.to_dict().items():
-        if was != other.to_dict()[key] and key != "features":
-            return f"{key} is {_shown(other.to_dict()[key])}, was {_shown(was)}"
+    old, now = ({**schema.to_dict(), "label": schema.label} for schema in (known, other))
+    for key in old:
+        if old[key] != now[key] and key != "features":
+            return f"{key} is {_shown(now[key])}, was {_shown(old[key])}"
     return "the order of the features"
 
 

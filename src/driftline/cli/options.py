@@ -49,6 +49,15 @@ ScoreOption = Annotated[
     str | None,
     typer.Option("--score", metavar="NAME", help="The model's score (default: score).", rich_help_panel=_COLUMNS),
 ]
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--label",
+        metavar="NAME",
+        help="What came true; never a feature (default: label).",
+        rich_help_panel=_COLUMNS,
+    ),
+]
 TimestampOption = Annotated[
     str | None,
     typer.Option(

@@ -9,6 +9,7 @@ from driftline.cli.options import (
     CategoricalOption,
     ColumnsOption,
     ExcludeOption,
+    LabelOption,
     PredictionOption,
     SchemaOption,
     ScoreOption,
@@ -57,6 +58,15 @@ def build(
     prediction: PredictionOption = None,
     score: ScoreOption = None,
     timestamp: TimestampOption = None,
+    label: LabelOption = None,
+    positive_class: Annotated[
+        str | None,
+        typer.Option(
+            help="Which of two classes the score is the probability of (default: the last one, such as 1 or yes).",
+            metavar="CLASS",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Build a reference from training data, in bounded memory; the data stay where they are."""
     out = out or data.with_suffix(".driftline")
@@ -73,6 +83,8 @@ def build(
             prediction=prediction,
             score=score,
             timestamp=timestamp,
+            label=label,
+            positive_class=positive_class,
             categorical=categorical or (),
             segments=segment or (),
             columns=columns or None,
@@ -107,6 +119,7 @@ def show(
 
 
 def _print_built(reference: "Reference", out: Path, size: int) -> None:
+    from driftline.report.baseline import say_baseline  # noqa: PLC0415
     from driftline.report.reference import describe_variation  # noqa: PLC0415
     from driftline.report.words import plural  # noqa: PLC0415
 
@@ -114,4 +127,5 @@ def _print_built(reference: "Reference", out: Path, size: int) -> None:
         f"{out} ({size / 1000:,.0f} kB): {plural(len(reference.schema.features), 'feature')} of "
         f"{plural(reference.profile.rows, 'row')}, {reference.bins.count} bins, {describe_variation(reference)}"
     )
+    typer.echo(say_baseline(reference))
     typer.echo(f"Next: driftline compare {out} CURRENT, or driftline reference show {out}")

@@ -15,12 +15,26 @@ from driftline.core.finding import Finding, Problem
 from driftline.core.grid import hash_values
 from driftline.core.inference import Traits, choose_kind, needs_float64, observe
 from driftline.core.moment import NO_TIME
-from driftline.core.schema import PREDICTION, SCORE, Dtype, Feature, JoinKey, Kind, Schema, Task, layout, zone
+from driftline.core.schema import (
+    LABEL,
+    PREDICTION,
+    SCORE,
+    Dtype,
+    Feature,
+    JoinKey,
+    Kind,
+    Schema,
+    Task,
+    layout,
+    zone,
+)
 from driftline.core.source import Frame, check_present, open_frame
 from driftline.core.times import read_seconds, read_times
 
 ID_COLUMNS = ("prediction_id", "request_id")
 """Columns that name a prediction: never features."""
+RANKING_COLUMNS = ("group_id", "rank")
+"""Which list a row of a ranking is of, and its place there: no features of a ranking model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,7 @@ def infer_schema(
     score: str = "score",
     timestamp: str = "timestamp",
     entity_id: str = "entity_id",
+    label: str = LABEL,
     segments: Sequence[str] = (),
     time_zone: str = "UTC",
     categorical: Sequence[str] = (),
@@ -67,7 +82,8 @@ def infer_schema(
     source = open_frame(frame)
     named = (*segments, *categorical)
     check_present(source, named)
-    own = {prediction, score, timestamp, entity_id, *ID_COLUMNS} - set(named)
+    own = {prediction, score, timestamp, entity_id, label, *ID_COLUMNS} - set(named)
+    own |= set(RANKING_COLUMNS if task is Task.RANKING else ()) - set(named)
     known = traits or {}
     features = tuple(
         _infer_feature(name, known.get(name) or observe(name, source.column(name)), forced=name in named)
@@ -86,6 +102,7 @@ def infer_schema(
         score=score,
         timestamp=timestamp,
         entity_id=entity_id,
+        label=label,
     )
 
 

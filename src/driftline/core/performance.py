@@ -21,6 +21,13 @@ from driftline.core.schema import Task
 
 MIN_EFFECTIVE = 10
 """With fewer independent rows nothing is measured."""
+MAIN_METRIC = {
+    Task.BINARY: "roc_auc",
+    Task.MULTICLASS: "accuracy",
+    Task.REGRESSION: "rmse",
+    Task.RANKING: "ndcg@10",
+}
+"""What is shown of a task when nothing else is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,22 @@
 """The reference: what a model was trained on, as a grid and a profile in it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.baseline import Baseline, build_baseline
+from driftline.core.baseline_payload import decode_baseline, encode_baseline
 from driftline.core.bins import CHOICES, Bins, choose_bins, group_cells
 from driftline.core.coarse import coarsen_grid, coarsen_profile, map_cells
 from driftline.core.columns import Columns
 from driftline.core.drift import NaturalVariation
 from driftline.core.errors import InvalidInput, InvalidPayload
 from driftline.core.grid import Grid, check_grid
+from driftline.core.labelled import LabelledRows
 from driftline.core.natural import measure_natural_variation
 from driftline.core.payload import Block, read_block, read_payload, write_block, write_payload
 from driftline.core.profile import (
@@ -46,6 +49,7 @@ class Reference:
     when the data did not fit in memory). `coarse` is the grid that segments are counted in, `coarse_cells` the
     cell in it of each cell of `grid`; `segment_profiles` the reference's profile of each segment there and, as
     `EVERYTHING`, of the whole. `window_length` (µs) is the one that B and the natural variation are for.
+    `baseline` is how well the model did, where the data have labels.
     """
 
     schema: Schema
@@ -60,6 +64,7 @@ class Reference:
     coarse_cells: NDArray[np.int64]
     coarse_bins: Bins
     segment_profiles: Mapping[str, Profile]
+    baseline: Baseline | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -110,6 +115,29 @@ def build_reference(
     )
 
 
+def add_baseline(
+    reference: Reference,
+    rows: Iterable[LabelledRows],
+    *,
+    window_rows: float | None = None,
+    positive_class: str | None = None,
+) -> Reference:
+    """Add how well the model did on the rows that the reference was built from, as far as they have labels.
+
+    Raises InvalidFrame and InvalidInput as `build_baseline` does.
+    """
+    baseline = build_baseline(
+        rows,
+        reference.schema,
+        reference.segments,
+        window_length=reference.window_length,
+        window_rows=round(window_rows or reference.bins.min_samples),
+        positive_class=positive_class,
+        rng=np.random.default_rng(0),  # the same rows give the same baseline
+    )
+    return replace(reference, baseline=baseline)
+
+
 def encode_reference(reference: Reference) -> bytes:
     """Write a reference: a Zstandard-compressed MessagePack map, readable by `decode_reference` anywhere."""
     natural = reference.natural
@@ -125,6 +153,7 @@ def encode_reference(reference: Reference) -> bytes:
         segments=[(segment.name, segment.values) for segment in reference.segments],
         coarse=_store_grid(reference.coarse),
         segment_profiles={key: encode_profile(part) for key, part in reference.segment_profiles.items()},
+        baseline=None if reference.baseline is None else encode_baseline(reference.baseline),
     )
     return write_payload(stored, level=3)
 
@@ -160,6 +189,7 @@ class _Stored(msgspec.Struct):
     segments: list[tuple[str, tuple[str, ...]]]
     coarse: _StoredGrid
     segment_profiles: dict[str, bytes]
+    baseline: bytes | None
 
 
 def _restore(stored: _Stored) -> Reference:
@@ -199,6 +229,7 @@ def _restore(stored: _Stored) -> Reference:
         map_cells(grid, coarse),
         group_cells(coarse, whole.counts, SEGMENT_BINS),
         parts,
+        None if stored.baseline is None else decode_baseline(stored.baseline, schema.task, keys),
     )
 
 

@@ -18,6 +18,7 @@ from driftline.core.errors import InvalidSchema
 
 PREDICTION = "__prediction__"
 SCORE = "__score__"
+LABEL = "label"
 MAX_FEATURES = 10_000
 MAX_SEGMENTS = 5
 MAX_NAME = 256
@@ -112,6 +113,7 @@ class Schema:
 
     `prediction`, `score`, `timestamp` and `entity_id` name columns of *frames* (training data, exports);
     in events they have fields of their own. A column that a frame does not have is simply not profiled.
+    `label` names the column of training data that says what came true.
     `segments` are columns by which windows are also profiled separately: categorical features, or further
     string columns that are no features.
 
@@ -129,6 +131,7 @@ class Schema:
     score: str = "score"
     timestamp: str = "timestamp"
     entity_id: str = "entity_id"
+    label: str = LABEL
     schema_id: str = field(init=False, repr=False)
     """16 hexadecimal digits of the content: equal schemas have equal ids."""
 
@@ -136,6 +139,7 @@ class Schema:
         """Refuse what could not be monitored, naming the field."""
         _check_names(self)
         _check_segments(self)
+        _check_label(self)
         if self.time_zone not in _zones():
             raise InvalidSchema(
                 f"time_zone {self.time_zone!r} is not an IANA name; write e.g. 'Europe/Berlin'",
@@ -156,6 +160,13 @@ class Schema:
     def prediction_kind(self) -> Kind:
         """Classes are categories; every other prediction is a number."""
         return Kind.CATEGORICAL if self.task in (Task.BINARY, Task.MULTICLASS) else Kind.NUMERIC
+
+    @property
+    def label_column(self) -> str | None:
+        """The column of labels in a frame; None where a column of that name is something else."""
+        others = {self.prediction, self.score, self.timestamp, self.entity_id, *self.segments}
+        is_taken = self.label in others or any(feature.name == self.label for feature in self.features)
+        return None if is_taken else self.label
 
     def feature(self, name: str) -> Feature:
         """Find a feature by name; KeyError when there is none."""
@@ -179,6 +190,7 @@ class Schema:
             "score": self.score,
             "timestamp": self.timestamp,
             "entity_id": self.entity_id,
+            **({} if self.label == LABEL else {"label": self.label}),
         }
 
     @classmethod
@@ -259,7 +271,7 @@ def layout(schema: Schema) -> Layout:
 
 
 _FEATURE_KEYS = ("name", "kind", "dtype", "unit", "description")
-_SCALAR_KEYS = ("time_zone", "prediction", "score", "timestamp", "entity_id")
+_SCALAR_KEYS = ("time_zone", "prediction", "score", "timestamp", "entity_id", "label")
 
 
 @lru_cache(maxsize=1)
@@ -302,6 +314,15 @@ def _check_segments(schema: Schema) -> None:
                 "or columns that are no features",
                 field=feature.name,
             )
+
+
+def _check_label(schema: Schema) -> None:
+    if schema.label and schema.label != LABEL and schema.label_column is None:
+        raise InvalidSchema(
+            f"label {schema.label!r} is a feature, a segment or an output as well; name the column that says what "
+            "came true, or leave `label` out",
+            field="label",
+        )
 
 
 def _read_feature(path: str, entry: object) -> Feature:

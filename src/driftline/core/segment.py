@@ -57,18 +57,26 @@ def count_values(columns: Columns, layout: Layout, name: str) -> dict[str, int]:
     return {value: int(count) for value, count in zip(columns.tables[c], totals, strict=False) if count}
 
 
+def place_values(segment: SegmentColumn, table: tuple[str, ...]) -> NDArray[np.int64]:
+    """Give for each code into a table of strings, and for that of missing, the position of its segment in `keys`.
+
+    >>> place_values(SegmentColumn("country", ("DE", "FR")), ("FR", "XX")).tolist()
+    [1, 2, 2]
+    """
+    place = {value: i for i, value in enumerate(segment.values)}
+    other = len(segment.values)
+    return np.array([*(place.get(value, other) for value in table), other], np.int64)
+
+
 def split_segments(
     columns: Columns, layout: Layout, segments: tuple[SegmentColumn, ...], rows: NDArray[np.int64]
 ) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """Give every segment that has some of the chosen rows, with those rows."""
     for segment in segments:
         c = layout.codes.index(segment.name)
-        place = {value: i for i, value in enumerate(segment.values)}
-        other = len(segment.values)
-        place_of = np.array([*(place.get(value, other) for value in columns.tables[c]), other], np.int64)
-        places = place_of[columns.codes[rows, c]]
+        places = place_values(segment, columns.tables[c])[columns.codes[rows, c]]
         order = np.argsort(places, kind="stable")
-        starts = np.searchsorted(places[order], np.arange(other + 2))
+        starts = np.searchsorted(places[order], np.arange(len(segment.keys) + 1))
         for i, key in enumerate(segment.keys):
             if starts[i] < starts[i + 1]:
                 yield key, np.sort(rows[order[starts[i] : starts[i + 1]]])

@@ -14,7 +14,7 @@ from driftline.core.columns import Columns
 from driftline.core.errors import InvalidFrame, InvalidInput
 from driftline.core.moment import NO_TIME
 from driftline.core.reference import Reference, build_reference, decode_reference
-from driftline.core.schema import Schema, Task
+from driftline.core.schema import LABEL, Schema, Task
 from driftline.core.source import check_present, open_frame
 from driftline.core.window import DAY, format_length, parse_length
 from driftline.report.columns import find_foreign_numbers, find_reading, profiled_columns
@@ -114,6 +114,7 @@ def choose_schema(
     prediction: str | None = None,
     score: str | None = None,
     timestamp: str | None = None,
+    label: str | None = None,
     categorical: Sequence[str] = (),
     segments: Sequence[str] = (),
     columns: Sequence[str] | None = None,
@@ -122,7 +123,7 @@ def choose_schema(
     """Take the schema that was given, or infer one from a dataset; then leave out what was not wanted."""
     _check_names(dataset, "exclude", exclude)
     _check_names(dataset, "columns", columns or ())
-    names = {"prediction": prediction, "score": score, "timestamp": timestamp}
+    names = {"prediction": prediction, "score": score, "timestamp": timestamp, "label": label}
     for option, name in names.items():
         _check_names(dataset, option, [name] if name else ())
     chosen = {option: name for option, name in names.items() if name}
@@ -138,7 +139,7 @@ def choose_schema(
     _check_names(dataset, "segments", segments)
     dataset.dropped |= {*exclude}
     if columns is not None:
-        dataset.dropped |= {*dataset.names} - {*columns, *segments, timestamp or "timestamp"}
+        dataset.dropped |= {*dataset.names} - {*columns, *segments, timestamp or "timestamp", label or LABEL}
     dataset.dropped |= {name for name in dataset.names if _is_index(name)}
     kind = None if task is None else _read_task(task)
     options: dict[str, Any] = {"task": kind, "categorical": categorical, "segments": segments, **chosen}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from driftline.core.reference import Reference
+from driftline.core.reference import Reference, add_baseline
 from driftline.core.schema import Schema
 from driftline.core.window import parse_length
 from driftline.report.basis import build_from, choose_schema
@@ -20,6 +20,8 @@ def build_reference(
     prediction: str | None = None,
     score: str | None = None,
     timestamp: str | None = None,
+    label: str | None = None,
+    positive_class: str | None = None,
     categorical: Sequence[str] = (),
     segments: Sequence[str] = (),
     columns: Sequence[str] | None = None,
@@ -30,8 +32,11 @@ def build_reference(
 
     `data` is a frame (pandas, Polars, Arrow) or the path of a Parquet, CSV or Arrow file of any size. `window` is
     how long windows of production will be, `window_rows` how many rows one will bring, where the data's timestamps
-    do not tell it. `segments` are columns whose values are also watched by themselves; the other arguments are
-    those of `driftline.compare`. Raises InvalidFrame or InvalidInput, which name the column and the fix.
+    do not tell it. `segments` are columns whose values are also watched by themselves. Where `data` have
+    predictions and, in the column `label`, what came true, the reference also says how well the model did;
+    `positive_class` is the class that a binary model's score is the probability of, by default the last one. The
+    other arguments are those of `driftline.compare`. Raises InvalidFrame or InvalidInput, which name the column
+    and the fix.
 
     >>> import pyarrow as pa
     >>> reference = build_reference(pa.table({"amount": [float(i) for i in range(100)]}), window="15m")
@@ -46,9 +51,13 @@ def build_reference(
         prediction=prediction,
         score=score,
         timestamp=timestamp,
+        label=label,
         categorical=categorical,
         segments=segments,
         columns=columns,
         exclude=exclude,
     )
-    return build_from(dataset, chosen, window_length=parse_length(window), window_rows=window_rows)
+    reference = build_from(dataset, chosen, window_length=parse_length(window), window_rows=window_rows)
+    return add_baseline(
+        reference, dataset.read_labelled(chosen), window_rows=window_rows, positive_class=positive_class
+    )

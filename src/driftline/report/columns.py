@@ -79,7 +79,7 @@ def find_column_changes(
 ) -> Iterator[QualityFinding]:
     """Name the columns that are only in the current data, and outputs that are only in the reference."""
     schema, profiled = reference.schema, profiled_columns(reference)
-    own = {*known, *profiled, *current.dropped, *ID_COLUMNS, schema.timestamp, schema.entity_id}
+    own = {*known, *profiled, *current.dropped, *ID_COLUMNS, schema.timestamp, schema.entity_id, schema.label}
     for name in current.names:
         if name not in own and not name.startswith("__index_level_"):
             message = "only in the current data, so it was not compared"
@@ -111,7 +111,7 @@ def find_type_changes(reference: Reference, current: Dataset, actual: Profile) -
         return
     kinds = {feature.name: feature.kind for feature in schema.features}
     others = [name for name in current.names if name not in kinds]
-    found = current.infer_schema(others, timestamp="", entity_id="", prediction="", score="")
+    found = current.infer_schema(others, timestamp="", entity_id="", label="", prediction="", score="")
     unread = {finding.column for finding in current.findings if finding.problem in _UNREAD}
     for feature in found.features:
         before, after = kinds[feature.name], feature.kind

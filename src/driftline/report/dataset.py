@@ -15,6 +15,7 @@ from driftline.core.errors import InvalidFrame
 from driftline.core.finding import Finding, Problem
 from driftline.core.frame import Packed, infer_schema, pack_frame
 from driftline.core.inference import Traits, merge_traits, observe
+from driftline.core.labelled import LabelledRows, labelled_columns, read_labelled
 from driftline.core.schema import Schema
 from driftline.core.source import open_frame
 from driftline.files import read_chunks
@@ -39,8 +40,8 @@ class Dataset:
     def __init__(self, data: Any, name: str, progress: Progress | None = None) -> None:
         self._is_file = isinstance(data, str | Path)
         self.name = Path(data).name if self._is_file else name
-        self._read: Callable[[], Iterator[Any]] = (
-            partial(read_chunks, data) if self._is_file else partial(iter, (data,))
+        self._read: Callable[..., Iterator[Any]] = (
+            partial(read_chunks, data) if self._is_file else lambda columns=None: iter((data,))
         )
         self._progress = progress
         self._frames: Iterator[Any] | None = self._read()
@@ -141,6 +142,14 @@ class Dataset:
             self._traits = traits
         if not self._is_file or values <= KEPT_VALUES:
             self._kept = kept
+
+    def read_labelled(self, schema: Schema) -> Iterator[LabelledRows]:
+        """Go through the rows with their labels; of a dataset without labels there are none."""
+        names = [name for name in labelled_columns(schema) if name in self.names and name not in self.dropped]
+        for frame in self._read(columns=names) if schema.label_column in names else ():
+            rows = read_labelled(drop_columns(frame, self.dropped), schema)
+            if rows is not None:
+                yield rows
 
     def _pack_frame(self, frame: Any, schema: Schema) -> Packed:
         try:

@@ -10,6 +10,7 @@ from driftline import __version__
 from driftline.core.reference import Reference
 from driftline.core.schema import PREDICTION, SCORE, Kind
 from driftline.core.window import format_length
+from driftline.report.baseline import describe_baseline, say_baseline
 from driftline.report.distribution import describe_distribution
 from driftline.report.feature import Distribution, Statistics
 from driftline.report.inspection import Comparison
@@ -34,6 +35,7 @@ def describe_reference(reference: Reference) -> dict[str, Any]:
         "bins": reference.bins.count,
         "min_samples": reference.bins.min_samples,
         "natural_variation": reference.natural is not None,
+        "baseline": describe_baseline(reference),
         "schema": reference.schema.to_dict(),
         "features": [
             {"feature_name": name, "kind": str(kinds[name]), **statistics.to_dict()}
@@ -67,6 +69,7 @@ def draw_reference(reference: Reference, width: int, *, ascii_only: bool) -> Gro
     bins = f"judged over {reference.bins.count} bins, from {plural(reference.bins.min_samples, 'row')} on"
     return Group(
         Text(f"Reference of {plural(reference.profile.rows, 'row')}: {bins}; {describe_variation(reference)}."),
+        Text(say_baseline(reference)),
         Text(),
         table,
     )
