@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from driftline.cli.demo import make_settings
-from driftline.demo.results import count_events, draw_table, rank_features
+from driftline.demo.results import count_events, draw_months, draw_table, list_months, rank_features
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,19 @@ def test_counts_exactly_the_events_that_were_sent(result):
 
 
 @pytest.mark.slow
+def test_labels_come_with_the_arrivals_and_the_months_have_their_auc(result):
+    assert result["labels_sent"] == 249_435  # cancelled and diverted flights never get one
+    months = result["performance"]
+    assert [month["month"] for month in months] == [f"2013-{number:02}" for number in range(4, 13)]
+    assert sum(month["flights"] for month in months) == result["events_sent"]
+    assert sum(month["labeled"] for month in months) == result["labels_sent"]
+    for month in months:
+        assert 0.95 < month["coverage"] < 1
+        assert month["lower"] < month["realised"] < month["upper"]
+        assert 0.6 < month["realised"] < 0.8
+
+
+@pytest.mark.slow
 def test_temperature_and_dew_point_drift_by_far_most(result):
     first, second, third = result["features"][:3]
     assert {first["feature_name"], second["feature_name"]} == {"temp", "dewp"}
@@ -38,7 +51,7 @@ def test_tells_every_feature_and_how_long_each_stage_took(result):
     names = {feature["feature_name"] for feature in result["features"]}
     assert {"carrier", "origin", "dest", "hour", "weekday", "__prediction__", "__score__"} <= names
     assert {"feature_name", "first_drifted", "windows_drifted", "peak_psi"} == set(result["features"][0])
-    assert set(result["seconds"]) == {"load", "train", "reference", "send", "judge"}
+    assert set(result["seconds"]) == {"load", "train", "reference", "send", "judge", "join"}
 
 
 def test_the_demo_never_touches_another_database(monkeypatch, tmp_path):
@@ -96,6 +109,35 @@ def test_features_are_ranked_by_the_windows_that_drifted():
 
 def test_events_are_counted_by_the_score():
     assert count_events(SERIES) == 18
+
+
+PERFORMANCE = {
+    "windows": ["2013-04-01T04:00:00Z", "2013-05-01T04:00:00Z", "2013-06-01T04:00:00Z"],
+    "rows": [9, 8, 7],
+    "labeled": [8, 8, 0],
+    "coverage": [0.89, 1.0, 0.0],
+    "metrics": [
+        {
+            "value": [0.7, 0.6, None],
+            "lower": [0.6, 0.5, None],
+            "upper": [0.8, 0.7, None],
+            "estimate": [0.72, 0.72, 0.72],
+            "estimate_lower": [0.65, 0.65, 0.65],
+            "estimate_upper": [0.79, 0.79, 0.79],
+        }
+    ],
+}
+
+
+def test_months_say_whether_the_estimate_was_right():
+    months = list_months(PERFORMANCE)
+    assert [(month.month, month.agree) for month in months] == [
+        ("2013-04", True),
+        ("2013-05", False),
+        ("2013-06", None),
+    ]
+    assert months[0].to_dict()["agree"] is True
+    assert draw_months(months).row_count == 3
 
 
 def test_the_table_has_a_row_for_every_feature():

@@ -1,4 +1,4 @@
-"""`driftline demo`: real flights through the real path, and what drifted when."""
+"""`driftline demo`: real flights through the real path, what drifted when, and how good the model was."""
 
 import json
 import shutil
@@ -42,9 +42,10 @@ def demo(
     console = Console()
     stop = stop_on_signals()
     with _choose_folder(headless) as folder, run_server(make_settings(folder, headless, port)) as url:
-        result, table = _replay(console, url)
-        console.print()
-        console.print(table)
+        result, tables = _replay(console, url)
+        for table in tables:
+            console.print()
+            console.print(table)
         console.print(_conclude(result))
         if json_file is not None:
             json_file.write_text(json.dumps(result, indent=2) + "\n")
@@ -53,41 +54,60 @@ def demo(
             console.print(
                 f"\nStill serving. Look around, Ctrl-C ends it:\n  {url}/docs\n"
                 f"  curl '{url}/models/flights-late/drift/summary'\n"
+                f"  curl '{url}/models/flights-late/performance?metric=auc&step=month'\n"
                 f"  curl '{url}/models/flights-late/features/temp/distribution'"
             )
             stop.wait()
 
 
-def _replay(console: "Console", url: str) -> tuple[dict[str, Any], Any]:
+def _replay(console: "Console", url: str) -> tuple[dict[str, Any], list[Any]]:
     import httpx  # noqa: PLC0415
 
-    from driftline.demo.flights import load_flights, predict, train_model  # noqa: PLC0415
-    from driftline.demo.replay import Stopwatch, await_windows, register_model, send_predictions  # noqa: PLC0415
-    from driftline.demo.results import count_events, draw_table, rank_features  # noqa: PLC0415
+    from driftline.demo.flights import load_flights, predict, predict_unseen, train_model  # noqa: PLC0415
+    from driftline.demo.replay import (  # noqa: PLC0415
+        Stopwatch,
+        await_labels,
+        await_windows,
+        read_months,
+        register_model,
+        send_flights,
+    )
+    from driftline.demo.results import (  # noqa: PLC0415
+        count_events,
+        draw_months,
+        draw_table,
+        list_months,
+        rank_features,
+    )
 
     watch = Stopwatch()
     with console.status("reading 336,776 flights of 2013"), watch.time("load"):
         flights = load_flights()
     with console.status("training a model of late arrivals on January to March"), watch.time("train"):
-        model = train_model(flights.training)
-        training, production = predict(model, flights.training), predict(model, flights.production)
+        production = predict(train_model(flights.training), flights.production)
+        training = predict_unseen(flights.training)
     days = production["timestamp"].dt.tz_convert("America/New_York").dt.date.nunique()
     with httpx.Client(base_url=url, timeout=60) as client:
         with console.status("registering the model and its reference"), watch.time("reference"):
             register_model(client, training)
         with _draw_progress(console, "flights sent") as progress, watch.time("send"):
-            sent = send_predictions(client, production, progress)
+            sent = send_flights(client, production, progress)
         with _draw_progress(console, "days judged") as progress, watch.time("judge"):
             drift = await_windows(client, days, progress)
+        with _draw_progress(console, "labels joined") as progress, watch.time("join"):
+            await_labels(client, sent.labels, progress)
+            months = list_months(read_months(client))
     histories = rank_features(drift)
     result = {
-        "events_sent": sent,
+        "events_sent": sent.predictions,
+        "labels_sent": sent.labels,
         "events_counted": count_events(drift),
         "windows": len(drift["windows"]),
         "features": [history.to_dict() for history in histories],
+        "performance": [month.to_dict() for month in months],
         "seconds": watch.seconds,
     }
-    return result, draw_table(histories, len(drift["windows"]))
+    return result, [draw_table(histories, len(drift["windows"])), draw_months(months)]
 
 
 def _conclude(result: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""What the demo ends with: which features drifted, when and how far."""
+"""What the demo ends with: which features drifted, when and how far, and how good the model was."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
@@ -60,6 +60,75 @@ def draw_table(histories: Sequence[FeatureHistory], windows: int) -> Table:
             style=style,
         )
     return table
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """Area under the ROC curve of a month: by its labels, and as estimated without them; with 95 % intervals.
+
+    `coverage` is the share of its flights that have a label. `agree` tells whether the realised value lies in the
+    interval of the estimate, None where one of them is missing.
+    """
+
+    month: str
+    flights: int
+    labeled: int
+    coverage: float
+    realised: float | None
+    lower: float | None
+    upper: float | None
+    estimated: float | None
+    estimated_lower: float | None
+    estimated_upper: float | None
+
+    @property
+    def agree(self) -> bool | None:
+        """Whether what came true was within what had been expected."""
+        if self.realised is None or self.estimated_lower is None or self.estimated_upper is None:
+            return None
+        return self.estimated_lower <= self.realised <= self.estimated_upper
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the JSON form."""
+        return asdict(self) | {"agree": self.agree}
+
+
+def list_months(performance: dict[str, Any]) -> list[Month]:
+    """Read the months of a performance series."""
+    metric = performance["metrics"][0]
+    columns = (
+        [window[:7] for window in performance["windows"]],
+        performance["rows"],
+        performance["labeled"],
+        performance["coverage"],
+        *(metric[name] for name in ("value", "lower", "upper", "estimate", "estimate_lower", "estimate_upper")),
+    )
+    return [Month(*values) for values in zip(*columns, strict=True)]
+
+
+def draw_months(months: Sequence[Month]) -> Table:
+    """Draw realised and estimated values side by side."""
+    table = Table(title="Area under the ROC curve, by month of departure", title_justify="left", pad_edge=False)
+    table.add_column("month", style="bold")
+    for name in ("flights", "arrived", "estimated before", "came true"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for each in months:
+        table.add_row(
+            each.month,
+            f"{each.flights:,}",
+            f"{each.coverage:.1%}",
+            _format_interval(each.estimated, each.estimated_lower, each.estimated_upper),
+            _format_interval(each.realised, each.lower, each.upper),
+            {True: "[green]as expected[/]", False: "[red]not as expected[/]", None: ""}[each.agree],
+        )
+    return table
+
+
+def _format_interval(value: float | None, lower: float | None, upper: float | None) -> str:
+    if value is None or lower is None or upper is None:
+        return "–"
+    return f"{value:.3f} [dim]{lower:.3f} to {upper:.3f}[/]"
 
 
 def count_events(drift: dict[str, Any]) -> int:
