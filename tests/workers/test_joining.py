@@ -17,7 +17,7 @@ from driftline.store.labeled import read_window_predictions
 from driftline.store.models import delete_model
 from driftline.workers.label_expiry import expire_labels
 from driftline.workers.up import read_clock
-from tests.workers.plant import DAY, HOUR, MINUTE, MONDAY, Plant, at
+from tests.workers.plant import DAY, HOUR, MINUTE, MONDAY, Plant, at, make_batch
 from tests.workers.registry import BINARY, ENTITY, REGRESSION, Registry
 
 
@@ -353,6 +353,26 @@ def test_any_producer_may_write_labels_as_json(registry: Registry) -> None:
         "no_join_key",
         "unknown_model",
     ]
+
+
+def test_labels_that_somebody_deleted_are_told_once(registry: Registry) -> None:
+    registry.predict(["a", "b"], at(0.5))
+    for name in ("a", "b"):
+        registry.label([name], ["1"], at(1))
+    registry.plant.execute("DELETE FROM log_records WHERE topic = 'labels' AND log_offset = 0")
+    registry.join()
+    assert registry.pairs() == pairs_of(b="1")
+    (letter,) = registry.plant.letters()
+    assert (letter.topic, letter.reason_code, letter.rows) == ("labels", "log_records_lost", 1)
+
+
+def test_predictions_of_a_model_without_a_task_do_not_wait(bare: Plant) -> None:
+    bare.register("untold")
+    bare.send(make_batch(["a"], at(0.5), model_id="untold"))
+    registry = Registry(bare, model="untold")
+    registry.join()
+    registry.close()
+    assert bare.execute("SELECT 1 FROM predictions") == []
 
 
 def test_a_zombie_is_fenced(registry: Registry) -> None:

@@ -15,7 +15,7 @@ from driftline.core.moment import from_micros
 
 @dataclass(frozen=True, slots=True)
 class StoredLabels:
-    """m labels that wait. `asked` [m] is the position of the key asked for; `label_at` is NO_TIME for ids.
+    """m labels that wait. `asked` [m] is the place of the key asked for, `label_at` NO_TIME for ids.
 
     `dated` [m]: an entity's label says itself up to which moment its prediction was made; `joined` [m]: some
     prediction has it.
@@ -30,6 +30,7 @@ class StoredLabels:
     label: Values
 
 
+# Each key is looked up by the index, OFFSET 0 sees to it: the planner must not turn the join round.
 _COLUMNS = SQL(
     "array_agg(asked), array_agg(model_no), array_agg(key), array_agg(label_at), array_agg(dated),"
     " array_agg(joined), array_agg(coalesce(label, 'NaN')), array_agg(weight), array_agg(known_at)"
@@ -43,8 +44,9 @@ def find_waiting(
     return _read_stored(
         conn,
         SQL(
-            "SELECT {} FROM unnest(%s, %s, %s, %s) AS k (model_no, key, label_at, asked)"
-            " JOIN waiting_labels w USING (model_no, key, label_at)"
+            "SELECT {} FROM unnest(%s, %s, %s, %s) AS k (k_model, k_key, k_at, asked), LATERAL ("
+            "  SELECT * FROM waiting_labels WHERE model_no = k_model AND key = k_key AND label_at = k_at OFFSET 0"
+            ") AS w"
         ),
         (model_no, key, label_at.view("M8[us]"), np.arange(len(key))),
     )
@@ -55,13 +57,13 @@ def take_waiting(conn: Connection, model_no: NDArray[np.int32], key: NDArray[np.
     return _read_stored(
         conn,
         SQL(
-            "WITH taken AS ("
-            "  DELETE FROM waiting_labels w USING unnest(%s, %s, %s) AS k (model_no, key, asked)"
-            "  WHERE w.model_no = k.model_no AND w.key = k.key AND w.label_at = '-infinity'"
-            "  RETURNING k.asked, w.*"
-            ") SELECT {} FROM taken"
+            "WITH taken AS (DELETE FROM waiting_labels WHERE ctid = ANY (ARRAY("
+            "  SELECT w.place FROM unnest(%s, %s) AS k (k_model, k_key), LATERAL ("
+            "    SELECT ctid AS place FROM waiting_labels"
+            "    WHERE model_no = k_model AND key = k_key AND label_at = '-infinity' OFFSET 0) AS w"
+            ")) RETURNING 0::bigint AS asked, *) SELECT {} FROM taken"
         ),
-        (model_no, key, np.arange(len(key))),
+        (model_no, key),
     )
 
 
@@ -72,8 +74,10 @@ def find_entity_labels(
     return _read_stored(
         conn,
         SQL(
-            "SELECT {} FROM unnest(%s, %s, %s) AS k (model_no, key, asked)"
-            " JOIN waiting_labels w USING (model_no, key) WHERE w.label_at >= %s AND w.label_at < %s"
+            "SELECT {} FROM unnest(%s, %s, %s) AS k (k_model, k_key, asked), LATERAL ("
+            "  SELECT * FROM waiting_labels"
+            "  WHERE model_no = k_model AND key = k_key AND label_at >= %s AND label_at < %s OFFSET 0"
+            ") AS w"
         ),
         (model_no, key, np.arange(len(key)), from_micros(since), from_micros(until)),
     )
@@ -124,9 +128,11 @@ def keep_labels(
 def mark_joined(conn: Connection, labels: StoredLabels, joined: NDArray[np.bool_]) -> None:
     """Note which labels [m] of entities some prediction has."""
     conn.execute(
-        "UPDATE waiting_labels w SET joined = l.joined"
-        " FROM unnest(%s, %s, %s, %s) AS l (model_no, key, label_at, joined)"
-        " WHERE (w.model_no, w.key, w.label_at) = (l.model_no, l.key, l.label_at)",
+        "UPDATE waiting_labels w SET joined = f.k_joined FROM ("
+        "  SELECT place, k_joined FROM unnest(%s, %s, %s, %s) AS k (k_model, k_key, k_at, k_joined), LATERAL ("
+        "    SELECT ctid AS place FROM waiting_labels"
+        "    WHERE model_no = k_model AND key = k_key AND label_at = k_at OFFSET 0) AS w"
+        ") AS f WHERE w.ctid = f.place",
         (labels.model_no, labels.key, labels.label_at.view("M8[us]"), joined),
     )
 
