@@ -8,7 +8,8 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from driftline.core.batch import Batch
 from driftline.core.columns import Columns
-from driftline.core.reference import build_reference
+from driftline.core.labelled import LabelledRows
+from driftline.core.reference import add_baseline, build_reference
 from driftline.core.window import MICROSECONDS
 from driftline.store.performance import PerformanceResult, find_newest_performance, read_performance
 from driftline.workers.catalog import Catalog
@@ -149,10 +150,10 @@ def test_a_failing_window_stops_no_other(registry: Registry, monkeypatch: pytest
     registry.join()
     measure = performance.measure_sample
 
-    def fail(sample, segment, now):
+    def fail(sample, *rest):
         if sample.span.start == MONDAY:
             raise ZeroDivisionError
-        return measure(sample, segment, now)
+        return measure(sample, *rest)
 
     monkeypatch.setattr(performance, "measure_sample", fail)
     assert compute(registry) == 2
@@ -202,6 +203,37 @@ def test_months_are_measured_over_all_of_their_predictions(registry: Registry) -
     assert number(months[0], "roc_auc") == pytest.approx(roc_auc_score(truth, score), abs=1e-9)
     assert newest is not None
     assert newest.window_start == windows[-1].times[0] - windows[-1].times[0] % HOUR
+
+
+def test_performance_is_estimated_before_labels_come(registry: Registry) -> None:
+    known = Scored(3_000, seed=7)
+    reference = build_reference(lambda: [(known.columns, None)], BINARY, window_length=HOUR, window_rows=400)
+    labelled = LabelledRows(
+        known.truth.astype(np.float64),
+        (known.score >= 0.5).astype(np.float64),
+        known.score,
+        None,
+        None,
+        known.country[:, None],
+        (COUNTRIES,),
+        ("0", "1"),
+    )
+    registry.plant.refer(add_baseline(reference, [labelled]), "loans", "1")
+    scored = Scored(400, seed=8)
+    scored.send(registry)
+    registry.join()
+    compute(registry)
+    (result,) = results(registry)
+    place = list(result.metrics).index("roc_auc")
+    assert (result.labeled_count, result.metric_status[place], result.estimate_status[place]) == (
+        0,
+        "too_few",
+        "ok",
+    )
+    truth = roc_auc_score(scored.truth, scored.score)
+    assert result.estimate_lower[place] < truth < result.estimate_upper[place]
+    assert result.estimate[place] == pytest.approx(truth, abs=0.08)
+    assert result.estimate_status[list(result.metrics).index("log_loss")] == "not_estimated"
 
 
 def test_a_model_without_a_task_has_no_metrics(registry: Registry) -> None:

@@ -26,6 +26,7 @@ class MetricStatus(StrEnum):
     CONSTANT_SCORE = "constant_score"  # the reference's scores are all the same: they tell rows not apart
     UNSEEN_SCORES = "unseen_scores"  # many scores are beyond any of the reference's
     NOT_ESTIMATED = "not_estimated"  # the task has no estimate
+    NO_BASELINE = "no_baseline"  # the reference has no labels to learn from
     UNDEFINED = "undefined"  # the number overflows
 
 

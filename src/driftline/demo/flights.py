@@ -49,7 +49,7 @@ def describe_schema() -> Schema:
     """Give the schema of the model's version."""
     numbers = tuple(Feature(name, Kind.NUMERIC, unit=unit) for name, unit in NUMBERS.items())
     categories = tuple(Feature(name, Kind.CATEGORICAL) for name in CATEGORIES)
-    return Schema(numbers + categories, Task.BINARY, segments=("origin",), time_zone=TIME_ZONE)
+    return Schema(numbers + categories, Task.BINARY, segments=("origin",), time_zone=TIME_ZONE, label="late")
 
 
 def load_flights() -> Flights:

@@ -9,11 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
+from driftline.core.baseline import Baseline
 from driftline.core.errors import InvalidInput
+from driftline.core.estimate import Outputs, estimate_performance
 from driftline.core.maturity import DelayCurve, count_delays, fit_delays, label_coverage, window_maturity
 from driftline.core.metric import MetricStatus
 from driftline.core.moment import NO_TIME, from_micros, to_micros
-from driftline.core.performance import measure_performance
+from driftline.core.performance import Performance, measure_performance
+from driftline.core.reference import Reference
+from driftline.core.schema import Task
 from driftline.core.segment import EVERYTHING, OTHER, name_segment
 from driftline.core.window import MICROSECONDS, Window
 from driftline.store.clocks import read_version_clock
@@ -84,10 +88,8 @@ def count_sample_delays(sample: Sample, max_delay: int) -> NDArray[np.int64]:
 def split_sample(conn: Connection, catalog: Catalog, sample: Sample) -> Iterator[tuple[str, Sample]]:
     """Give everything, and every segment that has predictions."""
     yield EVERYTHING, sample
-    grid_id = sample.version.grid_for(sample.span.start)
-    if grid_id is None:
-        return  # the reference says which values have a segment
-    for place, column in enumerate(catalog.find_reference(conn, sample.version, grid_id).segments):
+    reference = find_reference(conn, catalog, sample)
+    for place, column in enumerate(() if reference is None else reference.segments):
         rest = np.ones(len(sample.ages), np.bool_)
         for value in column.values:
             chosen = sample.rows.in_segment(place, [value])
@@ -98,13 +100,25 @@ def split_sample(conn: Connection, catalog: Catalog, sample: Sample) -> Iterator
             yield name_segment(column.name, OTHER), sample.take(rest)
 
 
-def measure_sample(sample: Sample, segment: str, now: int) -> PerformanceResult:
-    """Measure all metrics of the model's task; none when it has no task."""
+def find_reference(conn: Connection, catalog: Catalog, sample: Sample) -> Reference | None:
+    """Find the reference of a sample: that of its first window."""
+    grid_id = sample.version.grid_for(sample.span.start)
+    return None if grid_id is None else catalog.find_reference(conn, sample.version, grid_id)
+
+
+def find_baseline(conn: Connection, catalog: Catalog, sample: Sample) -> Baseline | None:
+    """Find how the model did on the reference of a sample; None where that has no labels."""
+    reference = find_reference(conn, catalog, sample)
+    return None if reference is None else reference.baseline
+
+
+def measure_sample(sample: Sample, segment: str, baseline: Baseline | None, now: int) -> PerformanceResult:
+    """Measure all metrics of the model's task, and estimate them from what the baseline teaches."""
     rows, version = sample.rows, sample.version
     if rows.task is None:
         raise ValueError(f"model {version.model_id!r} has no task")
     performance = measure_performance(rows.task, rows.outcomes())
-    nothing = np.full(len(performance.names), np.nan)
+    estimate = align_estimate(performance.names, baseline, rows)
     return PerformanceResult(
         model_id=version.model_id,
         model_version=version.model_version,
@@ -123,12 +137,40 @@ def measure_sample(sample: Sample, segment: str, now: int) -> PerformanceResult:
         lower=performance.lower,
         upper=performance.upper,
         metric_status=performance.status,
-        estimate=nothing,
-        estimate_lower=nothing,
-        estimate_upper=nothing,
-        estimate_status=[MetricStatus.UNDEFINED] * len(nothing),
+        estimate=estimate.values,
+        estimate_lower=estimate.lower,
+        estimate_upper=estimate.upper,
+        estimate_status=estimate.status,
         computed_at=now,
     )
+
+
+def align_estimate(names: tuple[str, ...], baseline: Baseline | None, rows: WindowPredictions) -> Performance:
+    """Estimate the metrics of these names from outputs alone; with a status those that cannot be."""
+    nothing = np.full(len(names), np.nan)
+    if baseline is None:
+        status: tuple[str, ...] = (MetricStatus.NO_BASELINE,) * len(names)
+        return Performance(names, nothing, nothing, nothing, 0, 0.0, status)
+    found = estimate_performance(baseline.estimator, _read_outputs(baseline, rows))
+    place = {name: i for i, name in enumerate(found.names)}
+    at = np.array([place.get(name, len(place)) for name in names], np.intp)
+    status = (*found.status, MetricStatus.NOT_ESTIMATED)
+    values, lower, upper = (np.append(each, np.nan)[at] for each in (found.values, found.lower, found.upper))
+    return Performance(names, values, lower, upper, found.n, found.n_eff, tuple(status[i] for i in at))
+
+
+def _read_outputs(baseline: Baseline, rows: WindowPredictions) -> Outputs:
+    """Give predictions and scores in the baseline's order of classes; those it does not know are not usable."""
+    prediction, scores = rows.prediction, rows.scores
+    if rows.task is Task.MULTICLASS:
+        order = [rows.classes.index(name) if name in rows.classes else -1 for name in baseline.classes]
+        position = np.full(len(rows.classes) + 1, -1)
+        position[[place for place in order if place >= 0]] = [i for i, place in enumerate(order) if place >= 0]
+        prediction = position[np.nan_to_num(prediction, nan=-1).astype(np.intp)]
+        scores = scores[:, order] if scores is not None and scores.ndim == 2 and min(order) >= 0 else None
+    elif rows.task is Task.BINARY:
+        prediction = np.nan_to_num(prediction, nan=-1).astype(np.intp)
+    return Outputs(prediction, scores, rows.sampling_weights, rows.groups)
 
 
 def measure_months(
@@ -146,8 +188,9 @@ def measure_months(
     for first, group in groupby(windows, lambda window: _month_of(window.window_start, version)):
         sample = read_sample(conn, version, _span_month(first, version), list(group), curve, now)
         if sample.rows.task is not None:
+            baseline = find_baseline(conn, catalog, sample)
             parts = split_sample(conn, catalog, sample)
-            results += [measure_sample(part, name, now) for name, part in parts if name == segment]
+            results += [measure_sample(part, name, baseline, now) for name, part in parts if name == segment]
     return results
 
 

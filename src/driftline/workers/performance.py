@@ -27,6 +27,7 @@ from driftline.store.performance_windows import (
 from driftline.workers.catalog import Catalog, KnownVersion
 from driftline.workers.measuring import (
     count_sample_delays,
+    find_baseline,
     max_delay_of,
     measure_sample,
     read_curve,
@@ -115,8 +116,9 @@ def compute_performance(
     curve = curves.find(conn, model, version, now)
     sample = read_sample(conn, version, Window(window.window_start, window.window_end), [window], curve, now)
     if sample.rows.task is not None:
+        baseline = find_baseline(conn, catalog, sample)
         parts = split_sample(conn, catalog, sample)
-        upsert_performance(conn, [measure_sample(part, segment, now) for segment, part in parts])
+        upsert_performance(conn, [measure_sample(part, segment, baseline, now) for segment, part in parts])
     mark_window_computed(conn, window, count_sample_delays(sample, max_delay_of(model)), now)
 
 
