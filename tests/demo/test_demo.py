@@ -36,6 +36,8 @@ def test_labels_come_with_the_arrivals_and_the_months_have_their_auc(result):
         assert 0.95 < month["coverage"] < 1
         assert month["lower"] < month["realised"] < month["upper"]
         assert 0.6 < month["realised"] < 0.8
+        assert month["estimated_lower"] < month["estimated"] < month["estimated_upper"]
+    assert {month["agree"] for month in months} == {True, False}
 
 
 @pytest.mark.slow

@@ -113,11 +113,14 @@ def _replay(console: "Console", url: str) -> tuple[dict[str, Any], list[Any]]:
 def _conclude(result: dict[str, Any]) -> str:
     first, second = (feature["feature_name"] for feature in result["features"][:2])
     total = sum(result["seconds"].values())
+    surprises = sum(month["agree"] is False for month in result["performance"])
     return (
         f"{result['events_counted']:,} of {result['events_sent']:,} flights counted,"
         f" {result['windows']} days judged, {total:.0f} s in all.\n"
         f"The model learned in winter: [bold]{first}[/] and [bold]{second}[/] left what it knows;"
-        " the day's weather alone did not."
+        " the day's weather alone did not.\n"
+        f"In {surprises} of {len(result['performance'])} months its AUC was another than its scores had led to expect:"
+        " what delays flights had changed, and only labels show that."
     )
 
 

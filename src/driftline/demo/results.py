@@ -109,10 +109,10 @@ def list_months(performance: dict[str, Any]) -> list[Month]:
 def draw_months(months: Sequence[Month]) -> Table:
     """Draw realised and estimated values side by side."""
     table = Table(title="Area under the ROC curve, by month of departure", title_justify="left", pad_edge=False)
-    table.add_column("month", style="bold")
-    for name in ("flights", "arrived", "estimated before", "came true"):
-        table.add_column(name, justify="right")
-    table.add_column("")
+    table.add_column("month", style="bold", no_wrap=True)
+    for name in ("flights", "arrived", "estimated", "came true"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("than estimated", no_wrap=True)
     for each in months:
         table.add_row(
             each.month,
@@ -120,7 +120,7 @@ def draw_months(months: Sequence[Month]) -> Table:
             f"{each.coverage:.1%}",
             _format_interval(each.estimated, each.estimated_lower, each.estimated_upper),
             _format_interval(each.realised, each.lower, each.upper),
-            {True: "[green]as expected[/]", False: "[red]not as expected[/]", None: ""}[each.agree],
+            _compare(each),
         )
     return table
 
@@ -128,7 +128,15 @@ def draw_months(months: Sequence[Month]) -> Table:
 def _format_interval(value: float | None, lower: float | None, upper: float | None) -> str:
     if value is None or lower is None or upper is None:
         return "–"
-    return f"{value:.3f} [dim]{lower:.3f} to {upper:.3f}[/]"
+    return f"{value:.3f} [dim]± {(upper - lower) / 2:.3f}[/]"
+
+
+def _compare(month: Month) -> str:
+    if month.agree is None or month.realised is None or month.estimated is None:
+        return ""
+    if month.agree:
+        return "[dim]no different[/]"
+    return "[green]better[/]" if month.realised > month.estimated else "[red]worse[/]"
 
 
 def count_events(drift: dict[str, Any]) -> int:
