@@ -119,7 +119,7 @@ def _conclude(result: dict[str, Any]) -> str:
         f" {result['windows']} days judged, {total:.0f} s in all.\n"
         f"The model learned in winter: [bold]{first}[/] and [bold]{second}[/] left what it knows;"
         " the day's weather alone did not.\n"
-        f"In {surprises} of {len(result['performance'])} months its AUC was another than its scores had led to expect:"
+        f"In {surprises} of {len(result['performance'])} months its AUC was not what its scores had led to expect:"
         " what delays flights had changed, and only labels show that."
     )
 
