@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from driftline.api.meters import make_meters
@@ -17,6 +18,7 @@ from driftline.api.series import DEFAULT_METRICS, METRIC_NAMES
 from driftline.log.postgres_log import PostgresLog
 from driftline.settings import Settings
 from driftline.store.database import Database
+from driftline.store.performance import PerformanceResult, upsert_performance
 from tests.api.examples import HOUR, NOON, make_frame, to_parquet, write_window
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -85,6 +87,25 @@ def make_data(seed: int, rows: int, shift: float = 0.0) -> Any:
     return make_frame(rows, seed=seed, shift=shift).drop(columns=["age", "member"])
 
 
+def write_performance(database: Database) -> None:
+    """Write a window whose labels have come, and one whose labels have not."""
+    nan = float("nan")
+    numbers = (
+        (700, 0.7777778, 0.8, [0.81, 0.7], [0.78, 0.6], [0.84, 0.8], [0.83, 0.7], [0.8, 0.6], [0.86, 0.8], "ok"),
+        (0, 0.0, 0.05, [nan, nan], [nan, nan], [nan, nan], [0.82, 0.7], [0.79, 0.6], [0.85, 0.8], "too_few"),
+    )
+    with database.transaction() as conn:
+        for k, (labeled, coverage, maturity, *arrays, status) in enumerate(numbers):
+            value, lower, upper, estimate, below, above = map(np.array, arrays)
+            start = NOON + k * QUARTER
+            result = PerformanceResult(
+                "fraud", "3", "", start, start + QUARTER, 900, labeled, float(labeled), coverage, maturity,
+                ("roc_auc", "accuracy"), value, lower, upper, (status, status), estimate, below, above,
+                ("ok", "ok"), start + HOUR,
+            )  # fmt: skip
+            upsert_performance(conn, [result])
+
+
 def test_every_example_answers_what_the_page_says(
     client: httpx.Client, database: Database, tmp_path: Path
 ) -> None:
@@ -94,6 +115,9 @@ def test_every_example_answers_what_the_page_says(
     assert sum(isinstance(example, Example) for example in examples) >= 15
     for example in examples:
         if isinstance(example, str):
+            if example == "performance of two windows":
+                write_performance(database)
+                continue
             assert example == "three windows"
             for k, (seed, shift) in enumerate(((1, 0.0), (3, 0.0), (2, 2.0))):
                 write_window(database, make_data(seed, 900, shift), NOON + k * QUARTER, step=QUARTER)
