@@ -109,7 +109,9 @@ def write_performance(database: Database) -> None:
 def test_every_example_answers_what_the_page_says(
     client: httpx.Client, database: Database, tmp_path: Path
 ) -> None:
-    (tmp_path / "training.parquet").write_bytes(to_parquet(make_data(0, 20_000)))
+    training = make_data(0, 20_000)
+    training["label"] = np.random.default_rng(1).random(20_000) < training["score"]
+    (tmp_path / "training.parquet").write_bytes(to_parquet(training))
     (tmp_path / "predictions.parquet").write_bytes(to_parquet(make_data(9, 500)))
     examples = read_examples()
     assert sum(isinstance(example, Example) for example in examples) >= 15

@@ -166,7 +166,7 @@ def test_the_same_cells_with_other_timestamps_are_not_the_same(fraud: httpx.Clie
     upload_reference(fraud, frame.drop(columns="timestamp"))
     answer = fraud.put(PATH, content=to_parquet(frame))
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:driftline:problem:conflict")
-    assert "other rows, timestamps or segments" in answer.json()["detail"]
+    assert "other rows, timestamps, segments or labels" in answer.json()["detail"]
 
 
 def test_the_number_of_bins(fraud: httpx.Client) -> None:

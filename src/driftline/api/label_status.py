@@ -10,7 +10,7 @@ from psycopg import Connection
 from driftline.api.context import OpenDatabase
 from driftline.api.moments import format_moment, read_clock
 from driftline.api.names import ModelIdInPath
-from driftline.api.performance import shorten_number
+from driftline.api.numbers import shorten_number
 from driftline.api.problem import describe_problems
 from driftline.core.maturity import DelayCurve, DelayStatus, label_coverage
 from driftline.core.window import MICROSECONDS

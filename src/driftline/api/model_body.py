@@ -93,7 +93,9 @@ class ModelSettings(BaseModel):
         description="How long before its timestamp the prediction of an entity's label may have been made.",
     )
     positive_class: Text | None = Field(
-        default=None, description="Which of two classes the score is the probability of; by default the last one."
+        default=None,
+        description="Which of two classes the score is the probability of; by default that of the first reference "
+        "with labels, else the last one.",
     )
 
 

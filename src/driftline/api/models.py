@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Response
 from psycopg import Connection
 from pydantic import BaseModel, ConfigDict, Field
 
+from driftline.api.baselines import choose_positive, describe_baseline
 from driftline.api.context import AppSettings, OpenDatabase
 from driftline.api.model_body import ModelChange, NewVersion, Text
 from driftline.api.moments import format_moment
@@ -15,6 +16,7 @@ from driftline.api.registration import check_expiry_label, find_version, registe
 from driftline.core.schema import Schema
 from driftline.core.window import format_length
 from driftline.settings import Settings
+from driftline.store.baselines import read_baseline
 from driftline.store.errors import AlreadyExists
 from driftline.store.joined_models import JOIN_TOLERANCE_S
 from driftline.store.models import Model, delete_model, get_model, list_models, update_model
@@ -121,9 +123,10 @@ def change(
     changes: dict[str, Any] = wanted.model_dump(exclude_unset=True, exclude={"settings"})
     with database.transaction() as conn:
         if wanted.settings.model_fields_set:
-            model = get_model(conn, model_id)
+            model = get_model(conn, model_id, lock=True)
             merged = {**model.settings, **wanted.settings.model_dump(exclude_unset=True)}
             check_expiry_label(model.task, merged)
+            merged = choose_positive(conn, model, merged)
             changes["settings"] = {name: value for name, value in merged.items() if value is not None}
         model = update_model(conn, model_id, changes)
         if fixed := model.settings.get("sampling_n"):
@@ -151,7 +154,7 @@ def _show_model(conn: Connection, model_id: str, version: str | None, settings: 
     return _describe(model, settings) | {
         "version": chosen.model_version,
         "schema": None if chosen.schema is None else Schema.from_dict(chosen.schema).to_dict(),
-        "versions": [_describe_version(conn, each) for each in list_versions(conn, model_id)],
+        "versions": [_describe_version(conn, model, each) for each in list_versions(conn, model_id)],
         "links": {
             "drift": f"/models/{model_id}/drift",
             "summary": f"/models/{model_id}/drift/summary",
@@ -186,8 +189,9 @@ def _describe(model: Model, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _describe_version(conn: Connection, version: Version) -> dict[str, Any]:
-    grids = list_grids(conn, version.model_id, version.model_version)
+def _describe_version(conn: Connection, model: Model, version: Version) -> dict[str, Any]:
+    key = (version.model_id, version.model_version)
+    grids = list_grids(conn, *key)
     return {
         "version": version.model_version,
         "schema_id": version.schema_id,
@@ -197,5 +201,6 @@ def _describe_version(conn: Connection, version: Version) -> dict[str, Any]:
         "references": [
             {"grid_id": grid_id, "valid_from": format_moment(valid_from)} for grid_id, valid_from in grids
         ],
+        "baseline": describe_baseline(read_baseline(conn, *key), model.task),
         "created_at": format_moment(version.created_at),
     }

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
-import numpy as np
 from fastapi import APIRouter, Query, Response
 from psycopg import Connection
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +13,7 @@ from driftline.api.context import OpenDatabase
 from driftline.api.model_body import Text
 from driftline.api.moments import format_moment, parse_moment, read_clock
 from driftline.api.names import ModelIdInPath, VersionName
+from driftline.api.numbers import shorten_number
 from driftline.api.problem import Refusal, describe_problems
 from driftline.api.registration import find_version
 from driftline.api.series import check_segment
@@ -236,12 +236,3 @@ def _describe_metric(results: Sequence[PerformanceResult], name: str) -> dict[st
         **{column: numbers(column) for column in ("estimate", "estimate_lower", "estimate_upper")},
         "estimate_status": texts("estimate_status"),
     }
-
-
-def shorten_number(value: float) -> float | None:
-    """Round to seven digits; None where there is no number.
-
-    >>> shorten_number(0.123456789), shorten_number(float("nan"))
-    (0.1234568, None)
-    """
-    return float(f"{value:.7g}") if np.isfinite(value) else None

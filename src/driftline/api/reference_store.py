@@ -6,12 +6,15 @@ import numpy as np
 from psycopg import Connection
 
 from driftline.api.bars import profile_features
+from driftline.api.baselines import agree_on_class, make_baselines
 from driftline.api.moments import format_moment, read_clock
 from driftline.api.problem import Refusal
 from driftline.api.registration import check_schema, describe_difference, register_schema
+from driftline.core.baseline import Baseline
 from driftline.core.reference import Reference, decode_reference
 from driftline.core.schema import Schema
 from driftline.core.window import format_length, window_of
+from driftline.store.baselines import store_baselines
 from driftline.store.clocks import read_version_clock
 from driftline.store.models import Model
 from driftline.store.references import StoredReference, get_reference, list_grids, store_reference
@@ -38,7 +41,9 @@ def keep_reference(
         read_clock(),
         _next_window(conn, model, name) if grids else 0,
     )
+    agree_on_class(conn, model.model_id, reference)
     store_reference(conn, stored, profile_features(reference))
+    store_baselines(conn, list(make_baselines(stored, reference)))
     if version.bins is None:
         set_bins(conn, model.model_id, name, reference.bins.count)
     return stored, True
@@ -80,8 +85,8 @@ def _check_same(known: StoredReference, payload: bytes, reference: Reference, *,
     if known.payload != payload and not _are_same(decode_reference(known.payload), reference):
         raise Refusal(
             "conflict",
-            "the version's reference has the same distribution but other rows, timestamps or segments, and a "
-            "reference never changes; register a new version",
+            "the version's reference has the same distribution but other rows, timestamps, segments or labels, "
+            "and a reference never changes; register a new version",
             field="body",
         )
 
@@ -94,11 +99,26 @@ def _are_same(known: Reference, other: Reference) -> bool:
         same_nature = np.array_equal(before.psi, after.psi, True) and np.array_equal(before.ks, after.ks, True)
     return (
         same_nature
+        and _perform_alike(known.baseline, other.baseline)
         and np.array_equal(known.profile.counts, other.profile.counts)
         and known.segment_profiles.keys() == other.segment_profiles.keys()
         and all(
             np.array_equal(part.counts, other.segment_profiles[key].counts)
             for key, part in known.segment_profiles.items()
+        )
+    )
+
+
+def _perform_alike(known: Baseline | None, other: Baseline | None) -> bool:
+    if known is None or other is None:
+        return known is other
+    return (
+        known.classes == other.classes
+        and known.performances.keys() == other.performances.keys()
+        and all(
+            performance.n == other.performances[key].n
+            and np.allclose(performance.values, other.performances[key].values, equal_nan=True)
+            for key, performance in known.performances.items()
         )
     )
 

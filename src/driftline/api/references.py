@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from driftline.api.baselines import describe_baseline, name_positive
 from driftline.api.body import SpooledBody, decompress, encoding_of, limit_of
 from driftline.api.context import AppSettings, OpenDatabase
 from driftline.api.findings import describe_findings, inspect_reference
@@ -18,12 +19,15 @@ from driftline.api.reference_check import MAGIC, read_reference
 from driftline.api.reference_file import Built, build_from_file
 from driftline.api.reference_store import keep_reference
 from driftline.api.registration import find_version
+from driftline.core.baseline_status import baseline_status, explain_baseline
 from driftline.core.bins import ROWS_PER_BIN
-from driftline.core.errors import InvalidFrame
+from driftline.core.errors import InvalidFrame, InvalidInput
+from driftline.core.joining import name_class
 from driftline.core.reference import encode_reference
 from driftline.core.schema import Schema, Task
 from driftline.core.window import format_length
 from driftline.settings import Settings
+from driftline.store.baselines import StoredBaseline, read_baseline
 from driftline.store.models import Model, get_model
 from driftline.store.references import StoredReference
 from driftline.store.versions import Version
@@ -58,8 +62,14 @@ class ReferenceQuery(BaseModel):
     prediction: Text | None = Field(default=None, description="Column of the predictions. Default: prediction.")
     score: Text | None = Field(default=None, description="Column of the scores. Default: score.")
     entity_id: Text | None = Field(default=None, description="Column of the entities. Default: entity_id.")
+    label: Text | None = Field(default=None, description="Column of what came true. Default: label.")
     segment: list[Text] = Field(default=[], description="Columns by which windows are also looked at separately.")
     categorical: list[Text] = Field(default=[], description="Columns of categories that look like numbers.")
+    positive_class: Text | None = Field(
+        default=None,
+        description="Which of two classes the score is the probability of. Default: the model's setting of that "
+        "name, else the last one.",
+    )
 
 
 @router.put(
@@ -96,7 +106,8 @@ def upload(
     With a column of timestamps the natural variation is learned too: how far single windows of the training
     data lie from the whole of it. The first reference of a version holds for all of its windows, a later one
     from the version's next window on. The same content again answers 200 and changes nothing. A version
-    without a schema gets the one that the data show.
+    without a schema gets the one that the data show. With a column of labels the reference also says how well
+    the model did, the `baseline` of its performance.
     """
     with database.transaction() as conn:
         known = find_version(conn, model_id, version)
@@ -112,8 +123,9 @@ def upload(
         raise InvalidFrame(said, field=field) from None
     with database.transaction() as conn:
         stored, is_new = keep_reference(conn, model, version, built.reference, payload)
+        baseline = read_baseline(conn, model_id, version, grid_id=stored.grid_id)
     response.status_code = 201 if is_new else 200
-    return _describe(stored, built)
+    return _describe(stored, built, baseline)
 
 
 def _prepare_file(request: Request, body: Path, settings: Settings) -> tuple[Path, bool]:
@@ -144,20 +156,28 @@ def _read_built(path: Path) -> tuple[Built, bytes]:
 
 def _build(path: Path, model: Model, version: Version, query: ReferenceQuery) -> tuple[Built, bytes]:
     schema = None if version.schema is None else Schema.from_dict(version.schema)
-    if schema is not None and query.model_fields_set:
-        name = sorted(query.model_fields_set)[0]
+    columns = sorted(query.model_fields_set - {"positive_class"})
+    if schema is not None and columns:
+        name = columns[0]
         raise Refusal(
             "conflict",
             f"version {version.model_version!r} has a schema, which names its columns; leave {name} out",
             field=name,
         )
-    built = build_from_file(
-        path,
-        schema,
-        window_length=model.window_length,
-        window_rows=_expect_rows(model, version),
-        hints=_make_hints(model, query),
-    )
+    try:
+        built = build_from_file(
+            path,
+            schema,
+            window_length=model.window_length,
+            window_rows=_expect_rows(model, version),
+            hints=_make_hints(model, query),
+            positive_class=_choose_positive(model, query),
+        )
+    except InvalidInput as error:
+        if error.field != "positive_class" or query.positive_class is not None:
+            raise
+        fix = f"it is a setting of the model, which PATCH /models/{model.model_id} changes"
+        raise Refusal("conflict", f"{error}; {fix}", field=error.field) from None
     return built, encode_reference(built.reference)
 
 
@@ -169,8 +189,20 @@ def _expect_rows(model: Model, version: Version) -> float | None:
     return expected
 
 
+def _choose_positive(model: Model, query: ReferenceQuery) -> str | None:
+    """Give the positive class that the query asks for, or else the model. Raises Refusal when they differ."""
+    wanted, of_model = query.positive_class, name_positive(model)
+    if wanted is not None and of_model not in (None, name_class(wanted, Task.BINARY)):
+        raise Refusal(
+            "conflict",
+            f"positive_class of model {model.model_id!r} is {of_model!r}, not {wanted!r}; leave it out",
+            field="positive_class",
+        )
+    return wanted or (of_model if model.task in (None, Task.BINARY) else None)
+
+
 def _make_hints(model: Model, query: ReferenceQuery) -> dict[str, Any]:
-    names = query.model_dump(include={"timestamp", "prediction", "score", "entity_id"}, exclude_none=True)
+    names = query.model_dump(include={"timestamp", "prediction", "score", "entity_id", "label"}, exclude_none=True)
     return {
         "task": None if model.task is None else Task(model.task),
         "time_zone": model.time_zone,
@@ -180,7 +212,7 @@ def _make_hints(model: Model, query: ReferenceQuery) -> dict[str, Any]:
     }
 
 
-def _describe(stored: StoredReference, built: Built) -> dict[str, Any]:
+def _describe(stored: StoredReference, built: Built, baseline: StoredBaseline | None) -> dict[str, Any]:
     reference = built.reference
     findings: Iterable[dict[str, Any]] = [*describe_findings(built.findings), *inspect_reference(reference)]
     return {
@@ -193,6 +225,8 @@ def _describe(stored: StoredReference, built: Built) -> dict[str, Any]:
         "valid_from": format_moment(stored.valid_from) if stored.valid_from else None,
         "natural_variation": reference.natural is not None,
         "segments": {each.name: list(each.values) for each in reference.segments},
+        "baseline": describe_baseline(baseline, reference.schema.task)
+        or {"status": str(baseline_status(reference)), "detail": explain_baseline(reference)},
         "findings": findings,
         "left_out": list(built.left_out),
         "schema": reference.schema.to_dict(),

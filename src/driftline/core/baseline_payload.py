@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from driftline.core.baseline import Baseline
+from driftline.core.category import mend_text
 from driftline.core.errors import InvalidPayload
 from driftline.core.estimate_payload import decode_estimator, encode_estimator
 from driftline.core.metric import MetricStatus
@@ -58,6 +59,7 @@ def decode_baseline(payload: bytes, task: Task | None, segments: Collection[str]
         or not keys <= {EVERYTHING, *segments}
         or not classes.get(task, not stored.classes)
         or len(set(stored.classes)) < len(stored.classes)
+        or any(mend_text(text) != text for text in (*keys, *stored.classes))
     ):
         raise InvalidPayload("not a baseline of such a model: its parts do not fit together")
     names = metric_names(task, stored.classes)
@@ -73,7 +75,8 @@ def _store_performance(performance: Performance) -> _StoredPerformance:
 
 def _restore_performance(stored: _StoredPerformance, names: tuple[str, ...]) -> Performance:
     numbers = read_block(stored.numbers, np.float64)
-    if numbers.shape != (3, len(names)) or len(stored.status) != len(names):
+    is_sane = 0 <= stored.n < 1 << 53 and 0 <= stored.n_eff < 1 << 53
+    if numbers.shape != (3, len(names)) or len(stored.status) != len(names) or not is_sane:
         raise InvalidPayload(f"not a baseline: {numbers.shape} numbers for {len(names)} metrics")
     values, lower, upper = numbers
     return Performance(names, values, lower, upper, stored.n, stored.n_eff, stored.status)

@@ -80,10 +80,15 @@ def create_model(
         return cursor.fetchall()[0]
 
 
-def get_model(conn: Connection, model_id: str) -> Model:
-    """Find a model. Raises NotFound."""
+def get_model(conn: Connection, model_id: str, *, lock: bool = False) -> Model:
+    """Find a model, and with `lock` keep others from changing it. Raises NotFound."""
     with conn.cursor(row_factory=class_row(Model)) as cursor:
-        cursor.execute(SQL("SELECT {} FROM models WHERE model_id = %s").format(_COLUMNS), (model_id,))
+        cursor.execute(
+            SQL("SELECT {} FROM models WHERE model_id = %s {}").format(
+                _COLUMNS, SQL("FOR NO KEY UPDATE" if lock else "")
+            ),
+            (model_id,),
+        )
         return _found(cursor.fetchone(), model_id)
 
 
