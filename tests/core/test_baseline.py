@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, mean_absolute_error, ndcg_score, roc_auc_score
+from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, ndcg_score, roc_auc_score
 
+from driftline.core import labelled_sample
 from driftline.core.baseline import Baseline, build_baseline
 from driftline.core.baseline_payload import decode_baseline, encode_baseline
 from driftline.core.errors import InvalidInput, InvalidPayload
@@ -244,6 +245,48 @@ def test_several_classes_in_their_order() -> None:
     found = by_name(baseline.performances[EVERYTHING])
     assert found["accuracy"] == pytest.approx(accuracy_score(frame["label"], frame["prediction"]))
     assert found["recall[9]"] == 1
+
+
+def make_classes(rows: int, classes: int = 3) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    scores = rng.dirichlet(np.ones(classes), rows)
+    drawn = (rng.random((rows, 1)) > scores.cumsum(axis=1)[:, :-1]).sum(axis=1)
+    return pd.DataFrame(
+        {"label": drawn, "prediction": scores.argmax(axis=1), "score": list(scores), "s": scores[:, 0]}
+    )
+
+
+def test_several_classes_have_scores_of_their_own() -> None:
+    frame, schema = make_classes(2_000), Schema((), Task.MULTICLASS)
+    baseline = measure(frame, schema, part_rows=300)
+    scores = np.stack(frame["score"].to_list())
+    found = by_name(baseline.performances[EVERYTHING])
+    expected = roc_auc_score(frame["label"], scores, multi_class="ovr")
+    assert found["roc_auc_ovr"] == pytest.approx(expected, abs=1e-9)
+    assert found["log_loss"] == pytest.approx(log_loss(frame["label"], scores), abs=1e-9)
+    assert len(baseline.estimator.curves) == 3
+    estimate = estimate_performance(
+        baseline.estimator, Outputs(frame["prediction"].to_numpy(), scores, np.ones(2_000))
+    )
+    assert set(estimate.status) == {MetricStatus.OK}
+
+
+def test_scores_of_more_classes_than_there_are_do_not_count() -> None:
+    frame = make_classes(1_000)
+    baseline = measure(frame[frame["label"].lt(2) & frame["prediction"].lt(2)], Schema((), Task.MULTICLASS))
+    assert status_of(baseline.performances[EVERYTHING])["log_loss"] == MetricStatus.INVALID_SCORES
+
+
+def test_of_many_scores_fewer_rows_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labelled_sample, "MAX_SCORES", 900)
+    baseline = measure(make_classes(1_000), Schema((), Task.MULTICLASS))
+    assert baseline.performances[EVERYTHING].n == 300
+
+
+def test_scores_of_different_numbers_of_classes_are_refused() -> None:
+    frame = pd.concat([make_classes(700), make_classes(700, 4)])
+    with pytest.raises(InvalidInput, match="some rows have scores for 3 classes, others for 4"):
+        build(frame, Schema((), Task.MULTICLASS))
 
 
 def test_a_ranking_is_measured_by_whole_lists() -> None:

@@ -117,24 +117,23 @@ def _make_outcomes(
     sample: LabelledSample, task: Task, positive_class: str | None
 ) -> tuple[LabelledSample, Outcomes]:
     """Give the rows that can be measured, and their outcomes."""
-    scores = None if np.isnan(sample.scores).all() else sample.scores
-    usable = find_pairs(task, sample.truth, sample.prediction, scores)
-    sample = sample.take(usable)
-    truth, prediction = sample.truth, sample.prediction
     classes: tuple[str, ...] = ()
+    truth, prediction = sample.truth, sample.prediction
     if task in (Task.BINARY, Task.MULTICLASS):
         classes, position = order_classes(sample.classes, task, positive_class)
         truth = position[truth.astype(np.intp)].astype(np.intp)
         prediction = position[prediction.astype(np.intp)].astype(np.intp)
-    outcomes = Outcomes(
-        truth,
-        prediction,
-        None if scores is None else sample.scores,
-        np.ones(sample.rows),
-        sample.groups,
-        classes,
-    )
-    return sample, outcomes
+    scores = _choose_scores(sample, len(classes))
+    usable = find_pairs(task, sample.truth, sample.prediction, scores)
+    outcomes = Outcomes(truth, prediction, scores, np.ones(sample.rows), sample.groups, classes)
+    return sample.take(usable), outcomes.take(usable)
+
+
+def _choose_scores(sample: LabelledSample, classes: int) -> NDArray[np.float64] | None:
+    """Take the scores by class where there is one for each, else those of the rows, as for predictions."""
+    if sample.class_scores is not None and sample.class_scores.shape[1] == classes:
+        return sample.class_scores
+    return None if np.isnan(sample.scores).all() else sample.scores
 
 
 def _split_segments(

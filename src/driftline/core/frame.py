@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from driftline.core.class_scores import split_scores
 from driftline.core.column import Column, is_number, read_categories, read_numbers
 from driftline.core.columns import Columns
 from driftline.core.errors import InvalidFrame
@@ -43,11 +44,13 @@ class Packed:
 
     `timestamps` [n] int64, microseconds since the epoch (UTC), `NO_TIME` where a row has none; None when the
     frame has no timestamp column. `findings` counts what was not as the schema says; infinities are kept.
+    `class_scores` [n, C] where the score column holds a list for each row; `__score__` is then the largest.
     """
 
     columns: Columns
     timestamps: NDArray[np.int64] | None
     findings: tuple[Finding, ...]
+    class_scores: NDArray[np.float64] | None = None
 
 
 def infer_schema(
@@ -123,6 +126,7 @@ def pack_frame(frame: object, schema: Schema, *, missing: Literal["error", "null
     """
     plan = layout(schema)
     features = tuple(feature.name for feature in schema.features) + plan.segments
+    frame, class_scores = split_scores(frame, schema.score)
     source = open_frame(frame, (*features, schema.prediction, schema.score, schema.timestamp, schema.entity_id))
     if missing == "error":
         check_present(source, features)
@@ -133,7 +137,7 @@ def pack_frame(frame: object, schema: Schema, *, missing: Literal["error", "null
         *_pack_categories(source, schema, plan.codes, findings),
         _hash_entities(source, schema),
     )
-    return Packed(columns, _read_timestamps(source, schema, findings), tuple(findings))
+    return Packed(columns, _read_timestamps(source, schema, findings), tuple(findings), class_scores)
 
 
 def _pack_numbers(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from driftline.core.column import read_categories, read_numbers
 from driftline.core.columns import Columns
 from driftline.core.finding import Finding, Problem, found
-from driftline.core.frame import RANKING_COLUMNS, pack_frame
+from driftline.core.frame import RANKING_COLUMNS, Packed, pack_frame
 from driftline.core.grid import hash_values
 from driftline.core.joining import name_class
 from driftline.core.schema import PREDICTION, SCORE, JoinKey, Kind, Schema, Task, layout
@@ -23,7 +23,8 @@ class LabelledRows:
     `truth` and `prediction` [n] are numbers, or positions in `classes`, `scores` [n] how sure the model is; NaN is
     none. `groups` [n] are hashes of the entity or of the ranked list, 0 where a row does not say;
     None where rows are independent. `timestamps` [n] are microseconds, None where the frame has no times.
-    `segments` [n, S] are codes into one of `tables` for each segment column of the schema.
+    `segments` [n, S] are codes into one of `tables` for each segment column of the schema. `class_scores` [n, C]
+    where the model gives a score for each class.
     """
 
     truth: NDArray[np.float64]
@@ -34,6 +35,7 @@ class LabelledRows:
     segments: NDArray[np.integer]
     tables: tuple[tuple[str, ...], ...]
     classes: tuple[str, ...] = ()
+    class_scores: NDArray[np.float64] | None = None
     findings: tuple[Finding, ...] = ()
 
 
@@ -59,7 +61,7 @@ def read_labelled(frame: object, schema: Schema) -> LabelledRows | None:
     (('0', '1'), [0.0, 1.0, nan], [1.0, 0.0, 1.0])
     """
     label, names = schema.label_column, labelled_columns(schema)
-    source = open_frame(frame, names)
+    source = open_frame(frame, [name for name in names if name != schema.score])
     if label is None or not names or label not in source.names:
         return None
     narrow = replace(schema, features=())
@@ -73,16 +75,18 @@ def read_labelled(frame: object, schema: Schema) -> LabelledRows | None:
     else:
         truth, classes = _read_numbers(source, label, findings), ()
         prediction = columns.float64[:, plan.float64.index(PREDICTION)]
+    scores, class_scores = _read_scores(source, schema, columns.float64[:, plan.float64.index(SCORE)], packed)
     places = [plan.codes.index(name) for name in schema.segments]
     return LabelledRows(
         truth,
         prediction,
-        _read_scores(source, schema, columns.float64[:, plan.float64.index(SCORE)]),
+        scores,
         _read_groups(source, schema, columns),
         packed.timestamps,
         columns.codes[:, places],
         tuple(columns.tables[place] for place in places),
         classes,
+        class_scores,
         tuple(findings),
     )
 
@@ -107,13 +111,20 @@ def _read_numbers(source: Frame, name: str, findings: list[Finding]) -> NDArray[
     return numbers
 
 
-def _read_scores(source: Frame, schema: Schema, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Let the rank of a row stand for its score where a ranking gives none, as for predictions."""
-    rank = RANKING_COLUMNS[1]
-    if schema.task is not Task.RANKING or rank not in source.names:
-        return scores
-    ranks = np.asarray(read_numbers(rank, source.column(rank))[0], np.float64)
-    return np.where(np.isnan(scores), -ranks, scores)
+def _read_scores(
+    source: Frame, schema: Schema, scores: NDArray[np.float64], packed: Packed
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Give the score of each row, and its scores by class, as for predictions.
+
+    Of two classes the second one's is the score; in a ranking without scores the rank stands for it.
+    """
+    by_class, rank = packed.class_scores, RANKING_COLUMNS[1]
+    if schema.task is Task.BINARY and by_class is not None and by_class.shape[1] == 2:
+        return np.where(np.isnan(by_class[:, 1]), scores, by_class[:, 1]), None
+    if schema.task is Task.RANKING and rank in source.names:
+        ranks = np.asarray(read_numbers(rank, source.column(rank))[0], np.float64)
+        return np.where(np.isnan(scores), -ranks, scores), by_class
+    return scores, by_class
 
 
 def _read_groups(source: Frame, schema: Schema, columns: Columns) -> NDArray[np.int64] | None:

@@ -1,7 +1,8 @@
 """A sample of the labelled rows of a reference of any size, in bounded memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from driftline.core.schema import Schema, Task
 from driftline.core.segment import SegmentColumn, place_values
 
 MAX_CLASSES = 1_000
+MAX_SCORES = 20_000_000
+"""So many scores are kept at most: of models of many classes, of fewer rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,8 @@ class LabelledSample:
 
     `truth` and `prediction` [n] are numbers, or codes of `classes`; `scores` [n] are NaN, and `timestamps` [n]
     NO_TIME, where there is none. `places` [n, S] are positions in the `keys` of each segment column. `groups` [n]
-    are hashes of entities or lists, different for rows that name none. `classes` come in the order of their
+    are hashes of entities or lists, different for rows that name none. `class_scores` [n, C] are there where the
+    model gives a score for each class. `classes` come in the order of their
     appearance; `labels` and `predictions` are those that came as such.
     """
 
@@ -36,6 +40,7 @@ class LabelledSample:
     timestamps: NDArray[np.int64]
     places: NDArray[np.int8]
     groups: NDArray[np.int64] | None = None
+    class_scores: NDArray[np.float64] | None = None
     classes: tuple[str, ...] = ()
     labels: frozenset[str] = frozenset()
     predictions: frozenset[str] = frozenset()
@@ -59,40 +64,22 @@ def sample_labelled(
 ) -> LabelledSample:
     """Choose at most so many rows, each as likely as any other; of rankings whole lists.
 
-    Raises InvalidFrame when there are more than 1,000 classes, or no label of many is a number where it should be.
+    With many scores a row they are fewer. Raises InvalidFrame when there are more than 1,000 classes, when rows
+    have scores of different numbers of classes, or when none of the labels is a number where they should be.
     """
-    reservoir, classes = Reservoir(most, rng), _Classes(schema)
-    by_list, before, labels, unread = schema.task is Task.RANKING, 0, 0, 0
-    for part in parts:
-        labels += int((~np.isnan(part.truth)).sum())
-        unread += sum(found.count for found in part.findings if found.problem is Problem.NOT_A_NUMBER)
-        columns: dict[str, NDArray[Any]] = {
-            "truth": part.truth,
-            "prediction": part.prediction,
-            "scores": part.scores,
-            "timestamps": np.full(len(part.truth), NO_TIME) if part.timestamps is None else part.timestamps,
-            "places": _find_places(part, segments),
-        }
-        usable = find_pairs(schema.task, part.truth, part.prediction, None)
-        if part.groups is not None:
-            alone = part.groups == 0
-            columns["groups"] = np.where(alone, -1 - before - np.arange(len(alone)), part.groups)
-            usable &= ~alone | (not by_list)
-        before += len(usable)
-        columns = {name: column[usable] for name, column in columns.items()}
+    checked = _check_parts(parts, schema)
+    first = list(islice(checked, 1))
+    classes, before = _Classes(schema), 0
+    reservoir = Reservoir(_limit_rows(most, first), rng)
+    for part in chain(first, checked):
+        columns = _select_pairs(part, schema, segments, before)
+        before += len(part.truth)
         if part.classes:
             columns["truth"] = classes.code(part.classes, columns["truth"], classes.labels)
             columns["prediction"] = classes.code(part.classes, columns["prediction"], classes.predictions)
-        reservoir.add(columns, columns.get("groups") if by_list else None)
-    if unread and not labels:
-        raise InvalidFrame(
-            f"column {schema.label!r} holds no numbers, as a model with the task {schema.task} predicts; name "
-            "another label, or say what the task is",
-            field=schema.label,
-        )
-    chosen = reservoir.take() or _NOTHING
+        reservoir.add(columns, columns.get("groups") if schema.task is Task.RANKING else None)
     return LabelledSample(
-        **chosen,
+        **(reservoir.take() or _NOTHING),
         classes=tuple(classes.codes),
         labels=frozenset(classes.labels),
         predictions=frozenset(classes.predictions),
@@ -104,6 +91,57 @@ _NOTHING: dict[str, NDArray[Any]] = {
     "timestamps": np.empty(0, np.int64),
     "places": np.empty((0, 0), np.int8),
 }
+
+
+def _check_parts(parts: Iterable[LabelledRows], schema: Schema) -> Iterator[LabelledRows]:
+    labels, unread, widths = 0, 0, set[int]()
+    for part in parts:
+        labels += int((~np.isnan(part.truth)).sum())
+        unread += sum(found.count for found in part.findings if found.problem is Problem.NOT_A_NUMBER)
+        widths.add(_width_of(part))
+        if len(widths) > 1:
+            raise InvalidFrame(
+                f"column {schema.score!r}: some rows have scores for {min(widths)} classes, others for "
+                f"{max(widths)}; give a score for each class everywhere",
+                field=schema.score,
+            )
+        yield part
+    if unread and not labels:
+        raise InvalidFrame(
+            f"column {schema.label!r} holds no numbers, as a model with the task {schema.task} predicts; name "
+            "another label, or say what the task is",
+            field=schema.label,
+        )
+
+
+def _width_of(part: LabelledRows) -> int:
+    return 1 if part.class_scores is None else part.class_scores.shape[1]
+
+
+def _limit_rows(most: int, first: Sequence[LabelledRows]) -> int:
+    return min(most, MAX_SCORES // max([1, *map(_width_of, first)]))
+
+
+def _select_pairs(
+    part: LabelledRows, schema: Schema, segments: Sequence[SegmentColumn], before: int
+) -> dict[str, NDArray[Any]]:
+    """Give the columns of rows that can be measured; `before` this part there were so many rows."""
+    usable = find_pairs(schema.task, part.truth, part.prediction, None)
+    columns: dict[str, NDArray[Any]] = {
+        "truth": part.truth,
+        "prediction": part.prediction,
+        "scores": part.scores,
+        "timestamps": np.full(len(usable), NO_TIME) if part.timestamps is None else part.timestamps,
+        "places": _find_places(part, segments),
+    }
+    if part.class_scores is not None:
+        columns["class_scores"] = part.class_scores
+    if part.groups is not None:
+        alone = part.groups == 0
+        columns["groups"] = np.where(alone, -1 - before - np.arange(len(alone)), part.groups)
+        if schema.task is Task.RANKING:  # a row of no list cannot be ranked
+            usable &= ~alone
+    return {name: column[usable] for name, column in columns.items()}
 
 
 def _find_places(part: LabelledRows, segments: Sequence[SegmentColumn]) -> NDArray[np.int8]:

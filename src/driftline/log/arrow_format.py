@@ -9,12 +9,11 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from driftline.core.batch import Batch
 from driftline.core.category import category_text, value_text
-from driftline.core.column import is_number, is_text, read_categories, read_numbers
+from driftline.core.column import is_text, read_categories, read_numbers
 from driftline.core.errors import InvalidInput, InvalidPayload, PayloadTooLarge
 from driftline.core.frame import ID_COLUMNS, pack_frame
 from driftline.core.schema import Schema, layout
@@ -49,7 +48,6 @@ def read_frame(
         )
     ids = _read_ids(table)
     times, problems = _read_times(table, schema, latest)
-    table, class_scores = _split_scores(table, schema)
     try:
         packed = pack_frame(table.drop_columns([schema.timestamp]), schema, missing="null")
     except InvalidInput as error:
@@ -65,7 +63,7 @@ def read_frame(
         entity_ids=_read_names(table, schema.entity_id),
         group_ids=_read_names(table, "group_id"),
         ranks=_read_ranks(table),
-        class_scores=class_scores,
+        class_scores=packed.class_scores,
     )
     received = accept_rows(batch, latest=latest, raw=lambda i: json_row(batch, schema, i), problems=problems)
     return replace(received, findings=packed.findings)
@@ -97,30 +95,6 @@ def _read_times(table: pa.Table, schema: Schema, latest: int) -> tuple[NDArray[n
             field=name,
         )
     return micros_of_times(column), {}
-
-
-def _split_scores(table: pa.Table, schema: Schema) -> tuple[pa.Table, NDArray[np.float64] | None]:
-    """Take scores per class out of the frame, and leave the largest of each row in their place."""
-    if schema.score not in table.column_names:
-        return table, None
-    column = table[schema.score].combine_chunks()
-    kind = column.type
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        return table, None
-    if not is_number(kind.value_type):
-        raise InvalidPayload(f"column {schema.score!r} holds {kind}; scores are numbers", field=schema.score)
-    lengths = pc.list_value_length(column)
-    classes = pc.max(lengths).as_py() or 0
-    if column.null_count or pc.min(lengths).as_py() not in (classes, None):
-        raise InvalidPayload(
-            f"column {schema.score!r}: every row needs a score for each of the {classes} classes",
-            field=schema.score,
-        )
-    flat, _ = read_numbers(schema.score, pa.chunked_array([column.flatten()]))
-    scores = flat.astype(np.float64).reshape(len(column), classes)
-    largest = np.fmax.reduce(scores, axis=1, initial=-np.inf) if classes else np.full(len(column), np.nan)
-    largest[np.isnan(scores).all(axis=1)] = np.nan
-    return table.set_column(table.column_names.index(schema.score), schema.score, pa.array(largest)), scores
 
 
 def _read_names(table: pa.Table, name: str) -> tuple[str | None, ...] | None:

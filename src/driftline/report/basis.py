@@ -146,7 +146,7 @@ def choose_schema(
     try:
         return dataset.infer_schema(**options)
     except InvalidFrame:
-        if not dataset.drop_unreadable():
+        if not dataset.drop_unreadable(score or "score"):
             raise
         return dataset.infer_schema(**options)
 

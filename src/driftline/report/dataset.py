@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import pyarrow as pa
 
+from driftline.core.class_scores import split_scores
 from driftline.core.column import is_text
 from driftline.core.errors import InvalidFrame
 from driftline.core.finding import Finding, Problem
@@ -99,9 +101,12 @@ class Dataset:
                 continue
             traits[name] = merge_traits(traits[name], found) if name in traits else found
 
-    def drop_unreadable(self) -> bool:
-        """Drop the columns of the first chunk that cannot be read, if there are any."""
-        source = open_frame(self.select_without())
+    def drop_unreadable(self, score: str) -> bool:
+        """Drop the columns of the first chunk that cannot be read, if there are any; `score` may hold lists."""
+        frame = self.select_without()
+        with suppress(InvalidFrame):
+            frame, _ = split_scores(frame, score)
+        source = open_frame(frame)
         found = {}
         for name in source.names:
             try:
@@ -155,7 +160,7 @@ class Dataset:
         try:
             return pack_frame(drop_columns(frame, self.dropped), schema, missing="null")
         except InvalidFrame:
-            if not self.drop_unreadable():
+            if not self.drop_unreadable(schema.score):
                 raise
             return self._pack_frame(frame, schema)
 
