@@ -101,7 +101,8 @@ def write_performance(database: Database) -> None:
             result = PerformanceResult(
                 "fraud", "3", "", start, start + QUARTER, 900, labeled, float(labeled), coverage, maturity,
                 ("roc_auc", "accuracy"), value, lower, upper, (status, status), estimate, below, above,
-                ("ok", "ok"), start + HOUR,
+                ("ok", "ok"), ("within", "within"), ("within", "within"), ("confirmed", "confirmed"), {},
+                start + HOUR,
             )  # fmt: skip
             upsert_performance(conn, [result])
 

@@ -26,7 +26,9 @@ def write_results(database: Database, *hours: int, segment: str = "", labeled: i
                     "fraud", "3", segment, NOON + k * HOUR, NOON + (k + 1) * HOUR, 900, labeled, 650.0, 0.75, nan,
                     METRICS, np.array([0.9, nan]), np.array([0.85, nan]), np.array([0.95, nan]),
                     ("ok", "one_class"),
-                    np.array([0.88, 0.8]), np.array([0.8, 0.7]), np.array([0.96, 0.9]), ("ok", "ok"), NOON + DAY,
+                    np.array([0.88, 0.8]), np.array([0.8, 0.7]), np.array([0.96, 0.9]), ("ok", "ok"),
+                    ("within", "unknown"), ("within", "worse"), ("confirmed", "undecided"),
+                    {"class_ratio": {"verdict": "changed", "confirmation": "refuted"}}, NOON + DAY,
                 )
                 for k in hours
             ],
@@ -67,9 +69,14 @@ def test_the_shape(fraud: httpx.Client, database: Database) -> None:
         "estimate_lower": [0.8] * 3,
         "estimate_upper": [0.96] * 3,
         "estimate_status": ["ok"] * 3,
+        "verdict": ["within"] * 3,
+        "estimate_verdict": ["within"] * 3,
+        "confirmation": ["confirmed"] * 3,
+        "baseline": None,
     }
     assert (auc["metric"], auc["value"], auc["status"]) == ("roc_auc", [None] * 3, ["one_class"] * 3)
     assert auc["estimate"] == [0.8] * 3
+    assert said["proxies"] == {"class_ratio": {"verdict": ["changed"] * 3, "confirmation": ["refuted"] * 3}}
 
 
 def test_the_main_metric_is_shown_unless_others_are_asked_for(fraud: httpx.Client, database: Database) -> None:
@@ -121,3 +128,22 @@ def test_what_cannot_be_shown(fraud: httpx.Client, query: dict[str, str], field:
 
 def test_an_unknown_model(client: httpx.Client) -> None:
     assert client.get("/models/nothing/performance").status_code == 404
+
+
+def test_the_summary_has_the_current_performance(fraud: httpx.Client, database: Database) -> None:
+    nothing = fraud.get("/models/fraud/drift/summary").json()["performance"]
+    assert nothing == {"metric": "roc_auc", "baseline": None, "measured": None, "estimated": None}
+    write_results(database, 0, 1)
+    said = fraud.get("/models/fraud/drift/summary").json()["performance"]
+    assert said["measured"] == {
+        "window": "2024-11-25T13:00:00Z",
+        "value": None,
+        "lower": None,
+        "upper": None,
+        "status": "one_class",
+        "verdict": "unknown",
+        "labeled": 700,
+        "coverage": 0.75,
+        "maturity": None,
+    }
+    assert (said["estimated"]["value"], said["estimated"]["verdict"]) == (0.8, "worse")

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from driftline.core.bands import Bands, Verdict
-from driftline.core.confirmation import Confirmation, confirm_verdicts, judge_proxies
-from driftline.core.drift import Drift, Status, compute_drift
+from driftline.core.confirmation import Confirmation, confirm_verdicts, judge_proxy
+from driftline.core.drift import Status
 from driftline.core.performance import Performance
-from driftline.core.profile import profile_rows
-from tests.core.samples import make_columns, make_reference, make_schema
 
 BAND = np.array([0.80, 2.0]), np.array([0.02, 0.1])
 BANDS = Bands(("roc_auc", "rmse"), *BAND, *BAND, rows=1_000, windows=30, drawn=False)
@@ -63,27 +61,15 @@ def test_in_a_small_window_the_band_is_wider() -> None:
     assert confirm_verdicts([Verdict.WORSE] * 2, replace(FALLEN, n_eff=50.0), BANDS) == (Confirmation.REFUTED,) * 2
 
 
-def draw_drift() -> Drift:
-    rng = np.random.default_rng(1)
-    reference = make_reference(make_columns(rng.random((3, 5_000))), make_schema(3))
-    window = profile_rows(reference.grid, make_columns([rng.random(900), rng.random(900) ** 3, rng.random(900)]))
-    return compute_drift(reference.grid, reference.bins, reference.profile, window)
-
-
-DRIFT = draw_drift()
-
-
-def test_proxies_have_the_verdicts_of_their_features() -> None:
-    names = ("__prediction__", "__score__", "amount", "?", "?")[: len(DRIFT.level)]
-    assert judge_proxies(names, DRIFT) == {
-        "prediction_confidence": Verdict.CHANGED,
-        "class_ratio": Verdict.WITHIN,
-    }
-
-
-def test_a_proxy_without_a_verdict_is_unknown_and_one_that_is_not_there_is_left_out() -> None:
-    names = ("__prediction__", "__score__", "amount", "?", "?")[: len(DRIFT.level)]
-    status = DRIFT.status.copy()
-    status[0], status[1] = Status.TOO_FEW, Status.NO_REFERENCE
-    assert judge_proxies(names, replace(DRIFT, status=status)) == {"class_ratio": Verdict.UNKNOWN}
-    assert judge_proxies(("a", "b", "c", "d", "e"), DRIFT) == {}
+@pytest.mark.parametrize(
+    ("status", "drifted", "verdict"),
+    [
+        (Status.OK, True, Verdict.CHANGED),
+        (Status.OK, False, Verdict.WITHIN),
+        (Status.PARTIAL, True, Verdict.CHANGED),
+        (Status.TOO_FEW, False, Verdict.UNKNOWN),
+        (Status.NO_REFERENCE, False, Verdict.UNKNOWN),
+    ],
+)
+def test_a_proxy_has_the_verdict_of_its_feature(status: Status, drifted: bool, verdict: Verdict) -> None:
+    assert judge_proxy(status, drifted=drifted) is verdict

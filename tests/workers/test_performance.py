@@ -54,6 +54,19 @@ class Scored:
             registry.label([self.ids[i]], [bool(self.truth[i])], int(self.times[i]) + delay)
 
 
+def labelled_rows(known: Scored) -> LabelledRows:
+    return LabelledRows(
+        known.truth.astype(np.float64),
+        (known.score >= 0.5).astype(np.float64),
+        known.score,
+        None,
+        None,
+        known.country[:, None],
+        (COUNTRIES,),
+        ("0", "1"),
+    )
+
+
 def compute(registry: Registry, *, now: int = at(1000)) -> int:
     plant = registry.plant
     stop = threading.Event()
@@ -208,17 +221,7 @@ def test_months_are_measured_over_all_of_their_predictions(registry: Registry) -
 def test_performance_is_estimated_before_labels_come(registry: Registry) -> None:
     known = Scored(3_000, seed=7)
     reference = build_reference(lambda: [(known.columns, None)], BINARY, window_length=HOUR, window_rows=400)
-    labelled = LabelledRows(
-        known.truth.astype(np.float64),
-        (known.score >= 0.5).astype(np.float64),
-        known.score,
-        None,
-        None,
-        known.country[:, None],
-        (COUNTRIES,),
-        ("0", "1"),
-    )
-    registry.plant.refer(add_baseline(reference, [labelled]), "loans", "1")
+    registry.plant.refer(add_baseline(reference, [labelled_rows(known)]), "loans", "1")
     scored = Scored(400, seed=8)
     scored.send(registry)
     registry.join()
@@ -234,6 +237,37 @@ def test_performance_is_estimated_before_labels_come(registry: Registry) -> None
     assert result.estimate_lower[place] < truth < result.estimate_upper[place]
     assert result.estimate[place] == pytest.approx(truth, abs=0.08)
     assert result.estimate_status[list(result.metrics).index("log_loss")] == "not_estimated"
+    assert (result.verdict[place], result.estimate_verdict[place]) == ("unknown", "within")
+    assert result.confirmation[place] == "undecided"
+    scored.label(registry, slice(None))
+    registry.join()
+    compute(registry, now=at(1001))
+    (result,) = results(registry)
+    assert (result.verdict[place], result.estimate_verdict[place]) == ("within", "within")
+    assert result.confirmation[place] == "confirmed"
+
+
+def test_what_drift_says_of_the_scores_is_confirmed_or_refuted(registry: Registry) -> None:
+    """Scores have left the reference, so confidence has changed, but the model is as good as ever."""
+    known = Scored(3_000, seed=7)
+    reference = build_reference(lambda: [(known.columns, None)], BINARY, window_length=HOUR, window_rows=2_000)
+    registry.plant.refer(add_baseline(reference, [labelled_rows(known)]), "loans", "1")
+    scored = Scored(2_000, seed=8)
+    keep = (scored.score < 0.25) | (scored.score > 0.75)
+    for name in ("score", "truth", "country", "times"):
+        setattr(scored, name, getattr(scored, name)[keep])
+    scored.ids = tuple(str(i) for i in range(len(scored.score)))
+    scored.send(registry)
+    registry.plant.drain(registry.plant.profiler())
+    registry.plant.let_pass(7_200)
+    while registry.plant.cycle():
+        pass
+    scored.label(registry, slice(None))
+    registry.join()
+    compute(registry)
+    (result,) = results(registry)
+    assert result.proxies["prediction_confidence"] == {"verdict": "changed", "confirmation": "refuted"}
+    assert result.proxies["class_ratio"] == {"verdict": "within", "confirmation": "confirmed"}
 
 
 def test_a_model_without_a_task_has_no_metrics(registry: Registry) -> None:

@@ -17,9 +17,12 @@ from driftline.api.numbers import shorten_number
 from driftline.api.problem import Refusal, describe_problems
 from driftline.api.registration import find_version
 from driftline.api.series import check_segment
+from driftline.core.bands import Verdict
+from driftline.core.confirmation import Confirmation
 from driftline.core.performance import MAIN_METRIC, better_is_lower, metric_names
 from driftline.core.schema import Task
 from driftline.core.window import DAY
+from driftline.store.baselines import StoredBaseline, read_baseline
 from driftline.store.models import get_model
 from driftline.store.performance import PerformanceResult, read_performance, span_performance
 from driftline.store.versions import Version
@@ -59,8 +62,13 @@ _EXAMPLE = {
             "estimate_lower": [0.8],
             "estimate_upper": [0.86],
             "estimate_status": ["ok"],
+            "verdict": ["within"],
+            "estimate_verdict": ["within"],
+            "confirmation": ["confirmed"],
+            "baseline": {"value": 0.82, "lower": 0.81, "upper": 0.83, "status": "ok"},
         }
     ],
+    "proxies": {"class_ratio": {"verdict": ["within"], "confirmation": ["confirmed"]}},
     "next": None,
 }
 
@@ -101,6 +109,7 @@ class Page:
     since: int
     until: int
     results: Sequence[PerformanceResult]
+    baseline: StoredBaseline | None
     next_start: int | None
 
 
@@ -144,6 +153,7 @@ def _read_page(conn: Connection, model_id: str, query: PerformanceQuery, now: in
         since,
         until,
         shown,
+        read_baseline(conn, model_id, version.model_version, query.segment),
         shown[-1].window_start if more else None,
     )
 
@@ -191,7 +201,8 @@ def _describe(page: Page) -> dict[str, Any]:
         "labeled": [result.labeled_count for result in results],
         "coverage": [shorten_number(result.coverage) for result in results],
         "maturity": [shorten_number(result.maturity) for result in results],
-        "metrics": [_describe_metric(results, name) for name in _choose_metrics(page)],
+        "metrics": [_describe_metric(page, name) for name in _choose_metrics(page)],
+        "proxies": _describe_proxies(results),
         "next": None if page.next_start is None else format_moment(page.next_start),
     }
 
@@ -218,7 +229,8 @@ def _choose_metrics(page: Page) -> list[str]:
     return list(dict.fromkeys(asked))
 
 
-def _describe_metric(results: Sequence[PerformanceResult], name: str) -> dict[str, Any]:
+def _describe_metric(page: Page, name: str) -> dict[str, Any]:
+    results = page.results
     places = [list(result.metrics).index(name) if name in result.metrics else None for result in results]
     both = list(zip(results, places, strict=True))
 
@@ -234,5 +246,31 @@ def _describe_metric(results: Sequence[PerformanceResult], name: str) -> dict[st
         **{column: numbers(column) for column in ("value", "lower", "upper")},
         "status": texts("metric_status"),
         **{column: numbers(column) for column in ("estimate", "estimate_lower", "estimate_upper")},
-        "estimate_status": texts("estimate_status"),
+        **{column: texts(column) for column in ("estimate_status", "verdict", "estimate_verdict", "confirmation")},
+        "baseline": describe_metric(page.baseline, name),
+    }
+
+
+def describe_metric(baseline: StoredBaseline | None, name: str) -> dict[str, Any] | None:
+    """Describe a metric of a baseline; None where it has none."""
+    if baseline is None or name not in baseline.metrics:
+        return None
+    place = list(baseline.metrics).index(name)
+    return {
+        **{
+            column: shorten_number(float(getattr(baseline, column)[place]))
+            for column in ("value", "lower", "upper")
+        },
+        "status": baseline.metric_status[place],
+    }
+
+
+def _describe_proxies(results: Sequence[PerformanceResult]) -> dict[str, Any]:
+    names = sorted({name for result in results for name in result.proxies})
+    return {
+        name: {
+            column: [result.proxies.get(name, {}).get(column, otherwise) for result in results]
+            for column, otherwise in (("verdict", Verdict.UNKNOWN), ("confirmation", Confirmation.UNDECIDED))
+        }
+        for name in names
     }

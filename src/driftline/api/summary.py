@@ -11,6 +11,7 @@ from psycopg import Connection
 
 from driftline.api.compared import find_expected
 from driftline.api.context import OpenDatabase
+from driftline.api.current_performance import describe_current
 from driftline.api.drift import shorten
 from driftline.api.moments import format_moment
 from driftline.api.names import ModelIdInPath
@@ -23,6 +24,7 @@ from driftline.core.summary import summarize
 from driftline.core.window import format_length
 from driftline.store.drift import METRICS, DriftWindow, read_drift_series
 from driftline.store.learning import read_learning
+from driftline.store.models import get_model
 from driftline.store.newest import Wanted, count_series, find_newest
 from driftline.store.references import list_grids
 
@@ -50,7 +52,8 @@ def show_summary(
 
     `status` is drifted, moderate or ok; or why there is no verdict yet: no_reference, waiting (no window has
     closed), pooling, too_few, failed. `open_window` shows what is known of the window that is still filling,
-    `learning` what production has taught where the reference has no timestamps.
+    `learning` what production has taught where the reference has no timestamps, `performance` the main metric: on
+    the reference (`baseline`), in the newest window with labels, and as it was last estimated without them.
     """
     with database.transaction() as conn:
         series = find_series(conn, model_id, query)
@@ -84,6 +87,10 @@ def _summarise(conn: Connection, series: Series) -> dict[str, Any]:
     open_since = None if closed is None else closed.window_start
     is_ahead = newest is not None and (open_since is None or newest.window_start > open_since)
     content["open_window"] = _describe_open(conn, series, newest) if newest is not None and is_ahead else None
+    task = get_model(conn, series.key.model_id).task
+    content["performance"] = describe_current(
+        conn, series.key.model_id, series.key.model_version, task, series.key.segment
+    )
     return content | _describe_history(conn, series, [closed, newest])
 
 
@@ -227,6 +234,7 @@ def _describe_history(conn: Connection, series: Series, windows: Sequence[DriftW
         "links": {
             "model": base,
             "drift": f"{base}/drift?version={series.key.model_version}",
+            "performance": f"{base}/performance?version={series.key.model_version}",
             "distribution": f"{base}/features/{{feature_name}}/distribution?version={series.key.model_version}",
         },
     }

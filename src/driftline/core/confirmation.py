@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from driftline.core.bands import Bands, Verdict
-from driftline.core.drift import Drift, Status
+from driftline.core.drift import Status
 from driftline.core.performance import Performance, better_is_lower
 from driftline.core.schema import PREDICTION, SCORE
 
@@ -27,16 +27,15 @@ class Confirmation(StrEnum):
     UNDECIDED = "undecided"
 
 
-def judge_proxies(names: tuple[str, ...], drift: Drift) -> dict[str, Verdict]:
-    """Give the verdict of each proxy in a window; `names` [F] are those of the features, in the order of `drift`.
+def judge_proxy(status: str, *, drifted: bool) -> Verdict:
+    """Give the verdict of a proxy from what is said of it as a feature: `changed` where it has drifted.
 
-    `changed` where it has drifted. A proxy that the model does not have is not in the answer.
+    >>> judge_proxy("ok", drifted=True), judge_proxy("pooling", drifted=False)
+    (<Verdict.CHANGED: 'changed'>, <Verdict.UNKNOWN: 'unknown'>)
     """
-    return {
-        proxy: _judge_drift(drift, names.index(feature))
-        for proxy, feature in PROXIES.items()
-        if feature in names and drift.status[names.index(feature)] != Status.NO_REFERENCE
-    }
+    if status not in (Status.OK, Status.PARTIAL):
+        return Verdict.UNKNOWN
+    return Verdict.CHANGED if drifted else Verdict.WITHIN
 
 
 def confirm_verdicts(
@@ -75,9 +74,3 @@ def _confirm(verdict: Verdict, *, bad: bool, good: bool) -> Confirmation:
     if verdict is Verdict.UNKNOWN or not (bad or good):
         return Confirmation.UNDECIDED
     return Confirmation.CONFIRMED if (verdict in _ALARMS) == bad else Confirmation.REFUTED
-
-
-def _judge_drift(drift: Drift, feature: int) -> Verdict:
-    if drift.status[feature] not in (Status.OK, Status.PARTIAL):
-        return Verdict.UNKNOWN
-    return Verdict.CHANGED if drift.drifted[feature] else Verdict.WITHIN

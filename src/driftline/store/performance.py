@@ -1,6 +1,6 @@
 """Performance results: one row per window and segment with parallel arrays, one element per metric."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import LiteralString
 
@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Composed, Identifier
+from psycopg.types.json import Jsonb
 
 from driftline.core.moment import from_micros
 
 _TIMES = ("window_start", "window_end", "computed_at")
+_TEXTS = ("metrics", "metric_status", "estimate_status", "verdict", "estimate_verdict", "confirmation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,9 @@ class PerformanceResult:
     Times are microseconds. `labeled_count` of `row_count` predictions have a label, worth `n_eff` independent
     ones; `coverage` is their share by weight, `maturity` the share of labels that should have come (NaN: not
     known). `value`, `lower`, `upper`, `estimate`, `estimate_lower` and `estimate_upper` [k] are NaN where
-    `metric_status` and `estimate_status` [k] are not `ok`.
+    `metric_status` and `estimate_status` [k] are not `ok`. `verdict` and `estimate_verdict` [k] say where both lie
+    beside the reference's windows, `confirmation` [k] what the labels say of the latter; `proxies` the same of the
+    prediction confidence and the class ratio.
     """
 
     model_id: str
@@ -44,6 +48,10 @@ class PerformanceResult:
     estimate_lower: NDArray[np.float64]
     estimate_upper: NDArray[np.float64]
     estimate_status: Sequence[str]
+    verdict: Sequence[str]
+    estimate_verdict: Sequence[str]
+    confirmation: Sequence[str]
+    proxies: Mapping[str, Mapping[str, str]]
     computed_at: int
 
 
@@ -111,10 +119,9 @@ def span_performance(
 
 def _values(result: PerformanceResult) -> list[object]:
     times = {name: from_micros(getattr(result, name)) for name in _TIMES}
-    texts = {
-        name: list(map(str, getattr(result, name))) for name in ("metrics", "metric_status", "estimate_status")
-    }
-    return [times.get(name, texts.get(name, getattr(result, name))) for name in _NAMES]
+    texts = {name: list(map(str, getattr(result, name))) for name in _TEXTS}
+    values = {name: getattr(result, name) for name in _NAMES} | times | texts
+    return list((values | {"proxies": Jsonb(result.proxies)}).values())
 
 
 def _select(

@@ -1,6 +1,6 @@
 """Measuring predictions with their labels: everything and by segment, for a window or for a month."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
+from driftline.core.bands import Verdict
 from driftline.core.baseline import Baseline
 from driftline.core.errors import InvalidInput
 from driftline.core.estimate import Outputs, estimate_performance
 from driftline.core.maturity import DelayCurve, count_delays, fit_delays, label_coverage, window_maturity
 from driftline.core.metric import MetricStatus
 from driftline.core.moment import NO_TIME, from_micros, to_micros
-from driftline.core.performance import Performance, measure_performance
+from driftline.core.performance import MAIN_METRIC, Performance, measure_performance
 from driftline.core.reference import Reference
 from driftline.core.schema import Task
 from driftline.core.segment import EVERYTHING, OTHER, name_segment
@@ -27,6 +28,7 @@ from driftline.store.performance import PerformanceResult
 from driftline.store.performance_windows import PerformanceWindow, list_performance_windows, read_delays
 from driftline.store.sampling import LABEL_DELAY_S
 from driftline.workers.catalog import Catalog, KnownVersion
+from driftline.workers.early_warnings import judge_window
 
 MAX_ROWS = 2_000_000
 """So many predictions are measured for one answer."""
@@ -112,13 +114,20 @@ def find_baseline(conn: Connection, catalog: Catalog, sample: Sample) -> Baselin
     return None if reference is None else reference.baseline
 
 
-def measure_sample(sample: Sample, segment: str, baseline: Baseline | None, now: int) -> PerformanceResult:
-    """Measure all metrics of the model's task, and estimate them from what the baseline teaches."""
+def measure_sample(
+    sample: Sample, segment: str, baseline: Baseline | None, now: int, proxies: Mapping[str, Verdict] | None = None
+) -> PerformanceResult:
+    """Measure all metrics of the model's task, and estimate them from what the baseline teaches.
+
+    `proxies` are the verdicts on what is known without labels.
+    """
     rows, version = sample.rows, sample.version
     if rows.task is None:
         raise ValueError(f"model {version.model_id!r} has no task")
     performance = measure_performance(rows.task, rows.outcomes())
     estimate = align_estimate(performance.names, baseline, rows)
+    bands = baseline.bands if baseline is not None and segment == EVERYTHING else None
+    judged = judge_window(performance, estimate, bands, proxies or {}, MAIN_METRIC[rows.task])
     return PerformanceResult(
         model_id=version.model_id,
         model_version=version.model_version,
@@ -141,6 +150,10 @@ def measure_sample(sample: Sample, segment: str, baseline: Baseline | None, now:
         estimate_lower=estimate.lower,
         estimate_upper=estimate.upper,
         estimate_status=estimate.status,
+        verdict=judged.verdict,
+        estimate_verdict=judged.estimate_verdict,
+        confirmation=judged.confirmation,
+        proxies=judged.proxies,
         computed_at=now,
     )
 

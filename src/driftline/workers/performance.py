@@ -12,6 +12,8 @@ import structlog
 from psycopg import Connection, OperationalError
 
 from driftline.core.maturity import DelayCurve
+from driftline.core.schema import layout
+from driftline.core.segment import EVERYTHING
 from driftline.core.window import Window
 from driftline.settings import Settings
 from driftline.store.database import Database
@@ -25,6 +27,7 @@ from driftline.store.performance_windows import (
     mark_window_tried,
 )
 from driftline.workers.catalog import Catalog, KnownVersion
+from driftline.workers.early_warnings import read_proxies
 from driftline.workers.measuring import (
     count_sample_delays,
     find_baseline,
@@ -114,11 +117,16 @@ def compute_performance(
         return
     model = get_model(conn, window.model_id)
     curve = curves.find(conn, model, version, now)
-    sample = read_sample(conn, version, Window(window.window_start, window.window_end), [window], curve, now)
+    span = Window(window.window_start, window.window_end)
+    sample = read_sample(conn, version, span, [window], curve, now)
     if sample.rows.task is not None:
         baseline = find_baseline(conn, catalog, sample)
-        parts = split_sample(conn, catalog, sample)
-        upsert_performance(conn, [measure_sample(part, segment, baseline, now) for segment, part in parts])
+        proxies = read_proxies(conn, version, span, layout(version.schema).names)
+        results = [
+            measure_sample(part, segment, baseline, now, proxies if segment == EVERYTHING else None)
+            for segment, part in split_sample(conn, catalog, sample)
+        ]
+        upsert_performance(conn, results)
     mark_window_computed(conn, window, count_sample_delays(sample, max_delay_of(model)), now)
 
 
