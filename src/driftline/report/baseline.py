@@ -18,8 +18,8 @@ def say_baseline(reference: Reference) -> str:
     if reference.baseline is None:
         return f"No baseline: {explain_baseline(reference)}."
     performance = reference.baseline.performances[EVERYTHING]
-    rows = f"{performance.n:,} labelled of {plural(reference.profile.rows, 'row')}"
-    return f"Baseline on {rows}: {_say_metric(performance, reference)}{_say_positive(reference.baseline)}."
+    metric, positive = _say_metric(performance, reference), _say_positive(reference.baseline)
+    return f"Baseline on {plural(performance.n, 'labelled row')}: {metric}{positive}."
 
 
 def _say_metric(performance: Performance, reference: Reference) -> str:
