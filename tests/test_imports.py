@@ -17,6 +17,7 @@ ALLOWED = {
     "files": {"core"},
     "settings": {"core"},
     "logs": set(),
+    "notify": {"core"},
     "report": {"core", "files"},
     "workers": {"core", "log", "store", "settings"},
     "api": {"core", "log", "store", "settings", "files", "workers"},

@@ -1,0 +1,91 @@
+"""PagerDuty, Events API v2: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from driftline.core.notice import Kind, Notice
+from driftline.notify.call import call, encode
+from driftline.notify.delivery import Delivery, Result, Undelivered
+from driftline.notify.secret import Secret
+from driftline.notify.text import clean, clean_line, cut, format_time, list_breaches, list_facts, list_links
+
+MOST_BYTES = 512_000
+_MOST_SUMMARY, _MOST_KEY = 1024, 255
+_MOST_TEXT, _MOST_BREACHES, _MOST_NAME, _MOST_ADDRESS = 10_000, 500, 255, 2048
+_SEVERITY = {"CRITICAL": "critical", "HIGH": "error", "MEDIUM": "warning", "LOW": "info"}
+_ACTION = {
+    Kind.TRIGGER: "trigger",
+    Kind.UPDATE: "trigger",  # with the same key it joins the open incident
+    Kind.ACKNOWLEDGE: "acknowledge",
+    Kind.RESOLVE: "resolve",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PagerDuty:
+    """A service of PagerDuty. `routing_key` is the integration key of its Events API v2 integration."""
+
+    routing_key: Secret
+    url: str = "https://events.pagerduty.com/v2/enqueue"
+
+
+def payload(notice: Notice) -> dict[str, Any]:
+    """Make the event, without the routing key; at most 512,000 bytes, the best-ranked features first.
+
+    >>> notice = Notice(Kind.RESOLVE, "HIGH", "fraud", "3", "back to normal", "", "fraud/3/17", 0)
+    >>> payload(notice)
+    {'event_action': 'resolve', 'dedup_key': 'fraud/3/17'}
+    """
+    event: dict[str, Any] = {"event_action": _ACTION[notice.kind], "dedup_key": shorten_key(notice.dedup_key)}
+    if event["event_action"] != "trigger":
+        return event
+    links = [{"href": href, "text": text} for text, href in list_links(notice) if len(href) <= _MOST_ADDRESS]
+    return event | {
+        "client": "driftline",
+        **({"client_url": links[0]["href"]} if links else {}),
+        "links": links,
+        "payload": {
+            "summary": cut(clean_line(notice.title) or "driftline", _MOST_SUMMARY),
+            "source": cut(clean_line(f"{notice.model_id} {notice.model_version}") or "driftline", _MOST_NAME),
+            "severity": _SEVERITY[notice.severity],
+            "timestamp": format_time(notice.fired_at),
+            "component": cut(clean_line(notice.model_id), _MOST_NAME),
+            "group": cut(clean_line(notice.team), _MOST_NAME),
+            "class": cut(clean_line(notice.breaches[0].metric if notice.breaches else ""), _MOST_NAME),
+            "custom_details": _describe(notice),
+        },
+    }
+
+
+def shorten_key(key: str) -> str:
+    """Give a key of at most 255 characters: itself, or its digest where it is longer."""
+    if key and key == clean_line(key) == cut(key, _MOST_KEY):
+        return key
+    return f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def send(client: httpx.Client, pagerduty: PagerDuty, notice: Notice) -> Delivery:
+    """Send a notice. It may be repeated: PagerDuty takes a second copy, by its key, for the same incident."""
+    event = payload(notice)
+    body = encode({"routing_key": pagerduty.routing_key.reveal(), **event})
+    try:
+        call(client, "POST", pagerduty.url, body=body, secrets=[pagerduty.routing_key])
+    except Undelivered as end:
+        return end.delivery
+    return Delivery(Result.SENT, reference=event["dedup_key"])
+
+
+def _describe(notice: Notice) -> dict[str, Any]:
+    """Give the details that fit: with 4 bytes a character the texts alone stay below the limit."""
+    details: dict[str, Any] = {name.lower(): cut(value, _MOST_TEXT // 10) for name, value in list_facts(notice)}
+    details["summary"] = cut(clean(notice.summary), _MOST_TEXT)
+    lines = [cut(line, _MOST_NAME) for line in list_breaches(notice, _MOST_BREACHES)]
+    shown = len(lines)
+    while shown and len(encode(lines[:shown])) > MOST_BYTES // 2:
+        shown //= 2
+    if shown < len(lines):
+        lines = [*lines[:shown], f"and {len(notice.breaches) - shown} more"]
+    return details | {"breaches": lines}
