@@ -60,6 +60,7 @@ bench: setup ## the benchmarks, with their budgets: some ten minutes on a quiet 
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/estimate.py
 	$(BIN)/python benchmarks/performance.py
+	$(BIN)/python benchmarks/alert_engine.py
 
 lock: setup ## write requirements.lock anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
