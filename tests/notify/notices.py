@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from driftline.core.notice import Breach, Kind, Notice
+from driftline.core.rules import Severity
 
 HOUR = 3_600_000_000
 FIRED = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
@@ -13,7 +14,7 @@ FIRED = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 def make_notice(**changes: Any) -> Notice:
     fields: dict[str, Any] = {
         "kind": Kind.TRIGGER,
-        "severity": "CRITICAL",
+        "severity": Severity.CRITICAL,
         "model_id": "fraud",
         "model_version": "3",
         "title": "fraud 3: 2 features drifted",
@@ -50,7 +51,7 @@ breaches = st.builds(Breach, texts, texts, numbers, numbers, texts)
 notices = st.builds(
     make_notice,
     kind=st.sampled_from(Kind),
-    severity=st.sampled_from(["CRITICAL", "HIGH", "MEDIUM", "LOW"]),
+    severity=st.sampled_from(Severity),
     breaches=st.lists(breaches, max_size=30).map(tuple),
     resolved_at=st.none() | st.integers(FIRED, FIRED + 100 * HOUR),
     url=texts | st.just("https://driftline.example.com/a?b=<c>|d&e"),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from driftline.notify import jira, pagerduty, slack, webhook
+from driftline.notify import alertmanager, jira, pagerduty, slack, webhook
 from driftline.notify.secret import Secret
-from tests.notify.notices import make_notice
+from tests.notify.notices import FIRED, make_notice
 
 DOCS = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
 BLOCKS = dict(re.findall(r"<!-- (\w+) -->\n```\w+\n(.*?)```", DOCS, re.DOTALL))
@@ -18,6 +18,7 @@ MADE = {
     "slack": slack.payload,
     "jira": lambda notice: jira.payload(notice, jira.Jira("https://jira.example.com", "ML", Secret("token"))),
     "webhook": webhook.payload,
+    "alertmanager": lambda notice: alertmanager.payload(notice, now=FIRED),
 }
 
 

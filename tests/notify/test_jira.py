@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from driftline.core.notice import Kind
+from driftline.core.rules import Severity
 from driftline.notify.delivery import Result
 from driftline.notify.jira import Jira, make_label, payload, send
 from driftline.notify.jira_text import MOST_CHARACTERS, write_adf, write_wiki
@@ -245,7 +246,7 @@ def test_an_answer_that_is_not_jiras_is_no_success(client, small, content):
 def test_priorities_are_named_or_left_out():
     jira = jira_at("https://jira.example.com", SmallJira(False), priorities={"CRITICAL": "Highest"})
     assert payload(make_notice(), jira)["fields"]["priority"] == {"name": "Highest"}
-    assert "priority" not in payload(make_notice(severity="LOW"), jira)["fields"]
+    assert "priority" not in payload(make_notice(severity=Severity.LOW), jira)["fields"]
 
 
 def test_markup_in_names_is_only_text():

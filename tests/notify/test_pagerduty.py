@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 
 from driftline.core.notice import Breach, Kind
+from driftline.core.rules import Severity
 from driftline.notify.call import encode
 from driftline.notify.delivery import Result
 from driftline.notify.pagerduty import MOST_BYTES, PagerDuty, payload, send
@@ -67,7 +68,7 @@ def test_what_a_person_needs_is_in_the_event():
     [("CRITICAL", "critical"), ("HIGH", "error"), ("MEDIUM", "warning"), ("LOW", "info")],
 )
 def test_severities(severity, expected):
-    assert payload(make_notice(severity=severity))["payload"]["severity"] == expected
+    assert payload(make_notice(severity=Severity(severity)))["payload"]["severity"] == expected
 
 
 def test_far_too_much_is_cut_and_said(client):

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from driftline.core.errors import InvalidInput
-from driftline.notify import jira, pagerduty, slack, webhook
+from driftline.notify import alertmanager, jira, pagerduty, slack, webhook
 from driftline.notify.secret import Secret, read_secret, scrub
 from tests.notify.notices import make_notice
 from tests.notify.provider import HALF, HANG_UP, Reply, run_provider
@@ -106,6 +106,9 @@ def senders(url: str):
             client, slack.SlackBot(Secret(SECRET), "C1", f"{url}/"), notice
         ),
         "webhook": send_webhook,
+        "alertmanager": lambda client, notice: alertmanager.send(
+            client, alertmanager.Alertmanager(f"{url}/", Secret(SECRET)), notice, now=1
+        ),
         "jira cloud": lambda client, notice: jira.send(
             client, jira.Jira(f"{url}/", "ML", Secret(SECRET), user="bot@example.com"), notice
         ),

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from driftline.core.rules import Severity
+
 
 class Kind(StrEnum):
     """What a notice says of its alert."""
@@ -48,7 +50,7 @@ class Notice:
 
     >>> notice = Notice(
     ...     kind=Kind.TRIGGER,
-    ...     severity="HIGH",
+    ...     severity=Severity.HIGH,
     ...     model_id="fraud",
     ...     model_version="3",
     ...     title="fraud 3: 2 features drifted",
@@ -61,7 +63,7 @@ class Notice:
     """
 
     kind: Kind
-    severity: str  # CRITICAL, HIGH, MEDIUM or LOW
+    severity: Severity
     model_id: str
     model_version: str
     title: str

@@ -49,7 +49,8 @@ class Jira:
 def payload(notice: Notice, jira: Jira) -> dict[str, Any]:
     """Make the fields of a new issue.
 
-    >>> notice = Notice(Kind.TRIGGER, "MEDIUM", "fraud", "3", "2 features\\ndrifted", "", "k", 0)
+    >>> from driftline.core.rules import Severity
+    >>> notice = Notice(Kind.TRIGGER, Severity.MEDIUM, "fraud", "3", "2 features\\ndrifted", "", "k", 0)
     >>> payload(notice, Jira("https://jira.example.com", "ML", Secret("pat")))["fields"]["summary"]
     '2 features drifted'
     """

@@ -1,21 +1,35 @@
 """PagerDuty, Events API v2: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from driftline.core.notice import Kind, Notice
+from driftline.core.rules import Severity
 from driftline.notify.call import call, encode
 from driftline.notify.delivery import Delivery, Result, Undelivered
 from driftline.notify.secret import Secret
-from driftline.notify.text import clean, clean_line, cut, format_time, list_breaches, list_facts, list_links
+from driftline.notify.text import (
+    clean,
+    clean_line,
+    cut,
+    format_time,
+    list_breaches,
+    list_facts,
+    list_links,
+    shorten_key,
+)
 
 MOST_BYTES = 512_000
-_MOST_SUMMARY, _MOST_KEY = 1024, 255
+_MOST_SUMMARY = 1024
 _MOST_TEXT, _MOST_BREACHES, _MOST_NAME, _MOST_ADDRESS = 10_000, 500, 255, 2048
-_SEVERITY = {"CRITICAL": "critical", "HIGH": "error", "MEDIUM": "warning", "LOW": "info"}
+_SEVERITY = {
+    Severity.CRITICAL: "critical",
+    Severity.HIGH: "error",
+    Severity.MEDIUM: "warning",
+    Severity.LOW: "info",
+}
 _ACTION = {
     Kind.TRIGGER: "trigger",
     Kind.UPDATE: "trigger",  # with the same key it joins the open incident
@@ -35,7 +49,7 @@ class PagerDuty:
 def payload(notice: Notice) -> dict[str, Any]:
     """Make the event, without the routing key; at most 512,000 bytes, the best-ranked features first.
 
-    >>> notice = Notice(Kind.RESOLVE, "HIGH", "fraud", "3", "back to normal", "", "fraud/3/17", 0)
+    >>> notice = Notice(Kind.RESOLVE, Severity.HIGH, "fraud", "3", "back to normal", "", "fraud/3/17", 0)
     >>> payload(notice)
     {'event_action': 'resolve', 'dedup_key': 'fraud/3/17'}
     """
@@ -58,13 +72,6 @@ def payload(notice: Notice) -> dict[str, Any]:
             "custom_details": _describe(notice),
         },
     }
-
-
-def shorten_key(key: str) -> str:
-    """Give a key of at most 255 characters: itself, or its digest where it is longer."""
-    if key and key == clean_line(key) == cut(key, _MOST_KEY):
-        return key
-    return f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def send(client: httpx.Client, pagerduty: PagerDuty, notice: Notice) -> Delivery:

@@ -48,7 +48,8 @@ class SlackBot:
 def payload(notice: Notice) -> dict[str, Any]:
     """Make the message: blocks within Slack's limits, and a text for notifications and screen readers.
 
-    >>> notice = Notice(Kind.TRIGGER, "HIGH", "fraud", "3", "amount < 0 drifted", "", "k", 0)
+    >>> from driftline.core.rules import Severity
+    >>> notice = Notice(Kind.TRIGGER, Severity.HIGH, "fraud", "3", "amount < 0 drifted", "", "k", 0)
     >>> payload(notice)["text"]
     'HIGH: amount &lt; 0 drifted'
     """

@@ -1,5 +1,6 @@
 """Texts that fit: cut where a provider would refuse them, never in the middle of a character."""
 
+import hashlib
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,6 +10,7 @@ from driftline.core.notice import Notice
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _ADDRESS = re.compile(r"https?://[!-~]+")
+_MOST_KEY = 255
 _JOINERS = "\u200d\ufe0f "  # what joins to a character that was cut off
 
 
@@ -47,6 +49,17 @@ def cut(text: str, limit: int, cost: Callable[[str], int] = width) -> str:
     return text
 
 
+def shorten_key(key: str) -> str:
+    """Give a key of one line and at most 255 characters: itself, or its digest where it is neither.
+
+    >>> shorten_key("fraud/3/17"), len(shorten_key("k" * 256))
+    ('fraud/3/17', 71)
+    """
+    if key and key == clean_line(key) == cut(key, _MOST_KEY):
+        return key
+    return f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
 def format_time(micros: int) -> str:
     """Give a moment as ISO 8601 in UTC, with fractions of a second only where there are some."""
     return from_micros(micros).isoformat().replace("+00:00", "Z")
@@ -56,9 +69,10 @@ def format_windows(notice: Notice) -> str:
     """Say which windows led to a notice, in one line; "" for none.
 
     >>> from driftline.core.notice import Kind
+    >>> from driftline.core.rules import Severity
     >>> hour = 3_600_000_000
     >>> windows = ((0, hour), (hour, 2 * hour))
-    >>> format_windows(Notice(Kind.TRIGGER, "HIGH", "m", "1", "", "", "k", 0, windows=windows))
+    >>> format_windows(Notice(Kind.TRIGGER, Severity.HIGH, "m", "1", "", "", "k", 0, windows=windows))
     '2 windows of 1:00:00, 1970-01-01T00:00:00Z to 1970-01-01T02:00:00Z'
     """
     if not notice.windows:

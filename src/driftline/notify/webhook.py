@@ -32,7 +32,8 @@ def payload(notice: Notice) -> dict[str, Any]:
     """Make the body, as webhook.schema.json describes it. Numbers that are not finite become null.
 
     >>> from driftline.core.notice import Kind
-    >>> payload(Notice(Kind.TRIGGER, "HIGH", "fraud", "3", "drift", "", "fraud/3/17", 0))["fired_at"]
+    >>> from driftline.core.rules import Severity
+    >>> payload(Notice(Kind.TRIGGER, Severity.HIGH, "fraud", "3", "drift", "", "fraud/3/17", 0))["fired_at"]
     '1970-01-01T00:00:00Z'
     """
     return {
