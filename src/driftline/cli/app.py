@@ -6,7 +6,19 @@ import sys
 import typer
 
 from driftline import __version__
-from driftline.cli import compare, dead_letters, demo, import_, kafka, labels, migrate, reference, up, worker
+from driftline.cli import (
+    compare,
+    dead_letters,
+    demo,
+    import_,
+    kafka,
+    labels,
+    migrate,
+    reference,
+    rules,
+    up,
+    worker,
+)
 from driftline.cli.terminal import keep_lines
 
 app = typer.Typer(
@@ -27,6 +39,7 @@ app.command("import", no_args_is_help=True, epilog=keep_lines(import_.EXAMPLES))
 app.command()(migrate.migrate)
 app.add_typer(labels.app, name="labels")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(rules.app, name="rules")
 app.add_typer(kafka.app, name="kafka")
 
 
