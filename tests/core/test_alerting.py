@@ -280,3 +280,15 @@ def test_an_edited_rule_goes_on_from_where_it_stood(needed: int) -> None:
 def test_other_bytes_are_no_states(payload: bytes) -> None:
     with pytest.raises(InvalidPayload):
         decode_states(payload)
+
+
+def test_labels_and_drift_of_one_window_come_apart() -> None:
+    rules = [psi_rule(), drop_rule(consecutive_windows=3)]
+    states: dict[str, States] = {}
+    events: list[Event] = []
+    drifted = [make_window(number, [0.3, 0, 0]) for number in range(3)]
+    labelled = [performance(number, 0.5, 0.6) for number in range(3)]
+    for window in (labelled[0], drifted[0], drifted[1], labelled[1], labelled[2], drifted[2]):
+        judgement = judge_window(rules, states, window, now=0)
+        states, events = dict(judgement.states), [*events, *judgement.events]
+    assert say(events) == [("fired", "", 2), ("fired", "amount", 2)]
