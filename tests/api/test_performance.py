@@ -15,17 +15,19 @@ PATH = "/models/fraud/performance"
 METRICS = ("accuracy", "roc_auc")
 
 
-def write_results(database: Database, *hours: int, segment: str = "", labeled: int = 700) -> None:
-    """Write windows whose accuracy is 0.9 and whose AUC is not defined, but estimated."""
-    nan = float("nan")
+def write_results(
+    database: Database, *hours: int, segment: str = "", labeled: int = 700, auc: float = float("nan")
+) -> None:
+    """Write windows whose accuracy is 0.9 and whose AUC is not defined unless given, but estimated."""
+    nan, status = float("nan"), "one_class" if np.isnan(auc) else "ok"
     with database.transaction() as conn:
         upsert_performance(
             conn,
             [
                 PerformanceResult(
                     "fraud", "3", segment, NOON + k * HOUR, NOON + (k + 1) * HOUR, 900, labeled, 650.0, 0.75, nan,
-                    METRICS, np.array([0.9, nan]), np.array([0.85, nan]), np.array([0.95, nan]),
-                    ("ok", "one_class"),
+                    METRICS, np.array([0.9, auc]), np.array([0.85, auc - 0.1]), np.array([0.95, auc + 0.1]),
+                    ("ok", status),
                     np.array([0.88, 0.8]), np.array([0.8, 0.7]), np.array([0.96, 0.9]), ("ok", "ok"),
                     ("within", "unknown"), ("within", "worse"), ("confirmed", "undecided"),
                     {"class_ratio": {"verdict": "changed", "confirmation": "refuted"}}, NOON + DAY,
@@ -135,15 +137,18 @@ def test_the_summary_has_the_current_performance(fraud: httpx.Client, database: 
     assert nothing == {"metric": "roc_auc", "baseline": None, "measured": None, "estimated": None}
     write_results(database, 0, 1)
     said = fraud.get("/models/fraud/drift/summary").json()["performance"]
+    assert said["measured"] is None  # the labels were of one class
+    assert (said["estimated"]["value"], said["estimated"]["verdict"]) == (0.8, "worse")
+    write_results(database, 2, auc=0.7)
+    said = fraud.get("/models/fraud/drift/summary").json()["performance"]
     assert said["measured"] == {
-        "window": "2024-11-25T13:00:00Z",
-        "value": None,
-        "lower": None,
-        "upper": None,
-        "status": "one_class",
+        "window": "2024-11-25T14:00:00Z",
+        "value": 0.7,
+        "lower": 0.6,
+        "upper": 0.8,
+        "status": "ok",
         "verdict": "unknown",
         "labeled": 700,
         "coverage": 0.75,
         "maturity": None,
     }
-    assert (said["estimated"]["value"], said["estimated"]["verdict"]) == (0.8, "worse")

@@ -12,6 +12,7 @@ from driftline.core.labelled import LabelledRows
 from driftline.core.reference import add_baseline, build_reference
 from driftline.core.window import MICROSECONDS
 from driftline.store.performance import PerformanceResult, find_newest_performance, read_performance
+from driftline.workers import measuring, performance
 from driftline.workers.catalog import Catalog
 from driftline.workers.measuring import measure_months
 from driftline.workers.performance import Curves, compute_due
@@ -155,9 +156,17 @@ def test_a_window_waits_until_it_has_closed(registry: Registry) -> None:
     assert (result.labeled_count, result.coverage, set(result.metric_status)) == (0, 0.0, {"too_few"})
 
 
-def test_a_failing_window_stops_no_other(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    from driftline.workers import performance
+def test_a_window_that_another_worker_computes_is_left_to_it(registry: Registry) -> None:
+    Scored(50).send(registry)
+    registry.join()
+    (window,) = registry.windows()
+    with registry.plant.database.transaction() as conn:
+        assert performance._lock(conn, window)
+        assert compute(registry) == 0  # so the worker waits before it looks again
+    assert compute(registry) == 1
 
+
+def test_a_failing_window_stops_no_other(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     for hour in range(2):
         Scored(50, hour).send(registry)
     registry.join()
@@ -198,7 +207,9 @@ def test_maturity_is_learned_from_the_labels_that_came(registry: Registry) -> No
     assert np.allclose(found[10:], 0, atol=0.05)
 
 
-def test_months_are_measured_over_all_of_their_predictions(registry: Registry) -> None:
+def test_months_are_measured_over_all_of_their_predictions(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     windows = [Scored(60, hour, hour) for hour in (0, 1, 24 * 27, 24 * 28)]  # 5 January to 2 February
     for each in windows:
         each.send(registry)
@@ -210,10 +221,18 @@ def test_months_are_measured_over_all_of_their_predictions(registry: Registry) -
         version = catalog.find_version(conn, "loans", "1")
         assert version is not None
         months = measure_months(conn, catalog, version, 0, FAR, segment="", now=at(1000))
-        newest = find_newest_performance(conn, "loans", "1")
+        newest = find_newest_performance(conn, "loans", "1", "roc_auc")
+        pages = [
+            measure_months(conn, catalog, version, month.window_start, FAR, segment="", now=at(1000), limit=1)
+            for month in months
+        ]
+        monkeypatch.setattr(measuring, "MAX_ROWS", 40)
+        [some, _] = measure_months(conn, catalog, version, 0, FAR, segment="", now=at(1000))
     truth, score = (np.concatenate([getattr(each, name) for each in windows[:2]]) for name in ("truth", "score"))
     assert [month.row_count for month in months] == [120, 120]
     assert number(months[0], "roc_auc") == pytest.approx(roc_auc_score(truth, score), abs=1e-9)
+    assert [[each.window_start for each in page] for page in pages] == [[month.window_start] for month in months]
+    assert 20 <= some.row_count <= 60  # one in three
     assert newest is not None
     assert newest.window_start == windows[-1].times[0] - windows[-1].times[0] % HOUR
 

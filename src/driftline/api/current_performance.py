@@ -22,12 +22,12 @@ def describe_current(
     """
     if task is None:
         return None
-    metric, key = MAIN_METRIC[Task(task)], (model_id, model_version, segment)
-    measured = find_newest_performance(conn, *key)
-    estimated = find_newest_performance(conn, *key, labeled=False)
+    metric, key = MAIN_METRIC[Task(task)], (model_id, model_version)
+    measured = find_newest_performance(conn, *key, metric, segment)
+    estimated = find_newest_performance(conn, *key, metric, segment, labeled=False)
     return {
         "metric": metric,
-        "baseline": describe_metric(read_baseline(conn, *key), metric),
+        "baseline": describe_metric(read_baseline(conn, *key, segment), metric),
         "measured": None if measured is None else _describe_measured(measured, metric),
         "estimated": None if estimated is None else _describe(estimated, metric, "estimate_", "estimate"),
     }

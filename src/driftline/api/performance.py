@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 from fastapi import APIRouter, Query, Response
@@ -27,7 +28,7 @@ from driftline.store.models import get_model
 from driftline.store.performance import PerformanceResult, read_performance, span_performance
 from driftline.store.versions import Version
 from driftline.workers.catalog import Catalog
-from driftline.workers.measuring import measure_months
+from driftline.workers.measuring import measure_months, month_of
 
 router = APIRouter(tags=["performance"])
 
@@ -85,8 +86,8 @@ class PerformanceQuery(BaseModel):
     )
     step: Literal["window", "month"] = Field(
         default="window",
-        description="The model's windows, or months of its time zone: those are measured anew over all of their "
-        "predictions, as far as these are still kept.",
+        description="The model's windows, or whole months of its time zone: those are measured anew over all of "
+        "their predictions that are still kept, or of more than 500,000 over one in so many.",
     )
     from_: Text | None = Field(
         default=None,
@@ -168,7 +169,9 @@ def _read_results(
         )
     catalog = Catalog()
     known = catalog.find_version(conn, *key)
-    return [] if known is None else measure_months(conn, catalog, known, *span, segment=query.segment, now=now)
+    if known is None:
+        return []
+    return measure_months(conn, catalog, known, *span, segment=query.segment, now=now, limit=query.limit + 1)
 
 
 def _choose_span(conn: Connection, version: Version, query: PerformanceQuery, now: int) -> tuple[int, int]:
@@ -180,6 +183,9 @@ def _choose_span(conn: Connection, version: Version, query: PerformanceQuery, no
     else:
         until = parse_moment(query.to, "to", now)
     since = until - _SPAN[query.step] if query.from_ is None else parse_moment(query.from_, "from", now)
+    if query.step == "month":
+        zone = ZoneInfo(get_model(conn, version.model_id).time_zone)
+        since = month_of(since, zone).start
     if since >= until:
         raise Refusal("invalid-request", "from must lie before to; exchange them, or leave one out", field="from")
     return since, until

@@ -72,8 +72,12 @@ class WindowPredictions:
         )
 
 
-def read_window_predictions(conn: Connection, windows: Sequence[PerformanceWindow]) -> WindowPredictions:
+def read_window_predictions(
+    conn: Connection, windows: Sequence[PerformanceWindow], *, one_in: int = 1
+) -> WindowPredictions:
     """Read the predictions of windows of one version, with their labels; those that expired have their window's.
+
+    One prediction in `one_in` is read, of entities and ranked lists all or none.
 
     Raises NotFound when the model is not there any more.
     """
@@ -82,7 +86,7 @@ def read_window_predictions(conn: Connection, windows: Sequence[PerformanceWindo
     task = None if model.task is None else Task(model.task)
     model_no = find_joined(conn, model_id)
     known = [] if model_no is None else list_classes(conn, model_no)
-    columns = _read_columns(conn, ids)
+    columns = _read_columns(conn, ids, one_in)
     if task in (Task.BINARY, Task.MULTICLASS):
         classes, position = order_classes(known, task, model.settings.get("positive_class"))
         codes = np.nan_to_num(columns.label, nan=-1).astype(np.intp)
@@ -94,7 +98,7 @@ def read_window_predictions(conn: Connection, windows: Sequence[PerformanceWindo
         classes,
         truth,
         prediction,
-        _read_scores(conn, ids, columns.score, len(classes)),
+        _read_scores(conn, ids, one_in, columns.score, len(classes)),
         columns.weight * columns.label_weight,
         columns.weight.astype(np.float64),
         _read_groups(columns, task),
@@ -123,7 +127,7 @@ class _Columns:
     known_at: NDArray[np.int64]
 
 
-def _read_columns(conn: Connection, window_ids: Sequence[int]) -> _Columns:
+def _read_columns(conn: Connection, window_ids: Sequence[int], one_in: int) -> _Columns:
     row: Any = (
         conn.cursor(binary=True)
         .execute(
@@ -136,9 +140,10 @@ def _read_columns(conn: Connection, window_ids: Sequence[int]) -> _Columns:
                array_agg(coalesce(segment_code, -1)),
                array_agg(CASE WHEN label IS NULL THEN '-infinity' ELSE first_known_at END)
         FROM (SELECT p.*, w.expiry_label FROM predictions p JOIN performance_windows w USING (window_id)
-              WHERE window_id = ANY(%s) ORDER BY predicted_at, key, id_hash) AS p
+              WHERE window_id = ANY(%s) AND abs(coalesce(hashint8(group_hash), uuid_hash(key))::bigint) %% %s = 0
+              ORDER BY predicted_at, key, id_hash) AS p
         """,
-            (list(window_ids),),
+            (list(window_ids), one_in),
         )
         .fetchone()
     )
@@ -149,13 +154,14 @@ def _read_columns(conn: Connection, window_ids: Sequence[int]) -> _Columns:
 
 
 def _read_scores(
-    conn: Connection, window_ids: Sequence[int], score: NDArray[np.float64], classes: int
+    conn: Connection, window_ids: Sequence[int], one_in: int, score: NDArray[np.float64], classes: int
 ) -> NDArray[np.float64] | None:
     """Give the scores by class where all rows have one for each, else the scores of the rows."""
     rows = conn.execute(
         "SELECT scores FROM predictions WHERE window_id = ANY(%s) AND scores IS NOT NULL"
+        " AND abs(coalesce(hashint8(group_hash), uuid_hash(key))::bigint) %% %s = 0"
         " ORDER BY predicted_at, key, id_hash",
-        (list(window_ids),),
+        (list(window_ids), one_in),
     ).fetchall()
     if len(rows) == len(score) and rows and {len(its) for (its,) in rows} == {classes}:
         return np.array([its for (its,) in rows], np.float64)

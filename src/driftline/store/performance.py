@@ -93,14 +93,14 @@ def read_performance(
 
 
 def find_newest_performance(
-    conn: Connection, model_id: str, model_version: str, segment: str = "", *, labeled: bool = True
+    conn: Connection, model_id: str, model_version: str, metric: str, segment: str = "", *, labeled: bool = True
 ) -> PerformanceResult | None:
-    """Find the newest window that has a realised metric, or, unless `labeled`, an estimated one."""
+    """Find the newest window in which a metric has been measured, or, unless `labeled`, estimated."""
     column = Identifier("metric_status" if labeled else "estimate_status")
     found = _select(
         conn,
-        SQL("AND 'ok' = ANY({}) ORDER BY window_start DESC LIMIT 1").format(column),
-        (model_id, model_version, segment),
+        SQL("AND {}[array_position(metrics, %s)] = 'ok' ORDER BY window_start DESC LIMIT 1").format(column),
+        (model_id, model_version, segment, metric),
     )
     return found[0] if found else None
 

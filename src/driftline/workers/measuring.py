@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from itertools import groupby
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,6 @@ from psycopg import Connection
 
 from driftline.core.bands import Verdict
 from driftline.core.baseline import Baseline
-from driftline.core.errors import InvalidInput
 from driftline.core.estimate import Outputs, estimate_performance
 from driftline.core.maturity import DelayCurve, count_delays, fit_delays, label_coverage, window_maturity
 from driftline.core.metric import MetricStatus
@@ -30,8 +30,8 @@ from driftline.store.sampling import LABEL_DELAY_S
 from driftline.workers.catalog import Catalog, KnownVersion
 from driftline.workers.early_warnings import judge_window
 
-MAX_ROWS = 2_000_000
-"""So many predictions are measured for one answer."""
+MAX_ROWS = 500_000
+"""So many predictions of a month are measured for one answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,15 @@ def read_sample(
     windows: Sequence[PerformanceWindow],
     curve: DelayCurve,
     now: int,
+    *,
+    most: int | None = None,
 ) -> Sample:
-    """Read the predictions of windows of a version. Raises NotFound."""
-    rows = read_window_predictions(conn, windows)
+    """Read the predictions of windows of a version, or one in so many if there are more than `most`.
+
+    Raises NotFound.
+    """
+    total = sum(window.row_count for window in windows)
+    rows = read_window_predictions(conn, windows, one_in=1 if most is None else -(-total // most) or 1)
     return Sample(version, span, rows, curve, read_time(conn, version, now) - rows.predicted_at)
 
 
@@ -187,23 +193,38 @@ def _read_outputs(baseline: Baseline, rows: WindowPredictions) -> Outputs:
 
 
 def measure_months(
-    conn: Connection, catalog: Catalog, version: KnownVersion, since: int, until: int, *, segment: str, now: int
+    conn: Connection,
+    catalog: Catalog,
+    version: KnownVersion,
+    since: int,
+    until: int,
+    *,
+    segment: str,
+    now: int,
+    limit: int = 1_000,
 ) -> list[PerformanceResult]:
-    """Measure the months, in the model's time zone, of all windows that start in [since, until) and are kept.
+    """Measure the months, in the model's time zone, that start in [since, until), oldest first, at most `limit`.
 
-    Raises InvalidInput when that is too much for one answer.
+    Of a month with more than MAX_ROWS predictions that are kept, one in so many is measured, whole entities and
+    ranked lists at a time.
     """
-    windows = list_performance_windows(conn, version.model_id, version.model_version, since, until)
-    if sum(window.row_count for window in windows) > MAX_ROWS:
-        raise InvalidInput(f"these months have more than {MAX_ROWS:,} predictions; ask for fewer", field="from")
+    end = month_of(until - 1, version.zone).end
+    windows = list_performance_windows(conn, version.model_id, version.model_version, since, end)
+    months = [
+        (month, list(group))
+        for month, group in groupby(windows, lambda window: month_of(window.window_start, version.zone))
+        if month.start >= since
+    ]
     curve = read_curve(conn, get_model(conn, version.model_id), read_time(conn, version, now))
     results = []
-    for first, group in groupby(windows, lambda window: _month_of(window.window_start, version)):
-        sample = read_sample(conn, version, _span_month(first, version), list(group), curve, now)
-        if sample.rows.task is not None:
-            baseline = find_baseline(conn, catalog, sample)
-            parts = split_sample(conn, catalog, sample)
-            results += [measure_sample(part, name, baseline, now) for name, part in parts if name == segment]
+    for month, group in months[:limit]:
+        sample = read_sample(conn, version, month, group, curve, now, most=MAX_ROWS)
+        if sample.rows.task is None:
+            continue
+        baseline = find_baseline(conn, catalog, sample)
+        for name, part in split_sample(conn, catalog, sample):
+            if name == segment:
+                results.append(measure_sample(part, name, baseline, now))
     return results
 
 
@@ -216,13 +237,14 @@ def read_time(conn: Connection, version: KnownVersion, now: int) -> int:
     return min(now, event_time + max(now - last_append, 0))
 
 
-def _month_of(time: int, version: KnownVersion) -> date:
-    return from_micros(time).astimezone(version.zone).date().replace(day=1)
+def month_of(time: int, zone: ZoneInfo) -> Window:
+    """Find the calendar month that holds a time.
 
-
-def _span_month(first: date, version: KnownVersion) -> Window:
+    >>> may = month_of(to_micros(datetime(2026, 5, 31, 23, tzinfo=UTC)), ZoneInfo("Europe/Berlin"))
+    >>> from_micros(may.start).isoformat()  # in Berlin it is June already
+    '2026-05-31T22:00:00+00:00'
+    """
+    first = from_micros(time).astimezone(zone).date().replace(day=1)
     following = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
-    start, end = (
-        to_micros(datetime.combine(day, datetime.min.time(), tzinfo=version.zone)) for day in (first, following)
-    )
+    start, end = (to_micros(datetime.combine(day, datetime.min.time(), tzinfo=zone)) for day in (first, following))
     return Window(start, end)

@@ -67,25 +67,31 @@ def compute_due(
     clock: Callable[[], int],
     stop: threading.Event,
 ) -> int:
-    """Compute some windows that are due; gives how many there were. One that fails does not stop the others."""
+    """Compute some windows that are due; gives how many of them were this worker's.
+
+    One that fails does not stop the others.
+    """
     with database.transaction() as conn:
         due = list_due_windows(conn, clock(), allowed_lateness_s=settings.allowed_lateness_s, limit=_BATCH)
+    done = 0
     for window in due:
         if stop.is_set():
             break
-        _try_window(database, catalog, curves, window, clock())
-    return len(due)
+        done += _try_window(database, catalog, curves, window, clock())
+    return done
 
 
 def _try_window(
     database: Database, catalog: Catalog, curves: "Curves", window: PerformanceWindow, now: int
-) -> None:
+) -> bool:
+    """Compute a window; False when another worker does, or the model was deleted in this instant."""
     try:
         with database.transaction() as conn:
-            if _lock(conn, window):
-                compute_performance(conn, catalog, curves, window, now)
+            if not _lock(conn, window):
+                return False
+            compute_performance(conn, catalog, curves, window, now)
     except NotFound:
-        return  # the model was deleted in this instant
+        return False
     except OperationalError:
         raise
     except Exception:
@@ -98,6 +104,7 @@ def _try_window(
         catalog.forget()
         with database.transaction() as conn:
             mark_window_tried(conn, window.window_id, now)
+    return True
 
 
 def _lock(conn: Connection, window: PerformanceWindow) -> bool:
@@ -114,7 +121,7 @@ def compute_performance(
     """Write the metrics of a window and of its segments."""
     version = catalog.find_version(conn, window.model_id, window.model_version)
     if version is None:
-        return
+        raise NotFound(f"there is no version {window.model_version!r} of model {window.model_id!r} any more")
     model = get_model(conn, window.model_id)
     curve = curves.find(conn, model, version, now)
     span = Window(window.window_start, window.window_end)
