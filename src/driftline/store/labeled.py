@@ -23,8 +23,9 @@ class WindowPredictions:
     `truth` [n] and `prediction` [n] are positions in `classes`, or numbers; NaN where there is none. `scores` are
     [n] or, by class, [n, C]; NaN where a row has none, None where no row has. `weights` [n] are sampling weight
     times label weight, `sampling_weights` [n] without the latter; `groups` [n] are hashes of the entity or of the
-    ranked list. `known_at` [n] says when the first label of a row became known (NO_TIME: not yet, or never).
-    `segment_code` [n] says which of `segments` (values of the schema's segment columns) a row is of, -1 for none.
+    ranked list (0: the row is of none), None where no row has one. `known_at` [n] says when the first label of a
+    row became known (NO_TIME: not yet, or never). `segment_code` [n] says which of `segments` (values of the
+    schema's segment columns) a row is of, -1 for none.
     """
 
     task: Task | None
@@ -59,15 +60,24 @@ class WindowPredictions:
         return np.isin(self.segment_code, codes)
 
     def outcomes(self) -> Outcomes:
-        """Give the rows that have a label and a prediction; if some have a score, those without are left out."""
-        chosen = self.take(find_pairs(self.task, self.truth, self.prediction, self.scores))
+        """Give the rows that have a label and a prediction; if some have a score, those without are left out.
+
+        Of a ranking only those in a list, unless none is: then `groups` is None.
+        """
+        usable, groups = find_pairs(self.task, self.truth, self.prediction, self.scores), self.groups
+        if self.task is Task.RANKING and groups is not None:
+            if groups[usable].any():
+                usable &= groups != 0
+            else:
+                groups = None
+        chosen = self.take(usable)
         kind = np.intp if self.task in (Task.BINARY, Task.MULTICLASS) else np.float64
         return Outcomes(
             truth=chosen.truth.astype(kind),
             prediction=chosen.prediction.astype(kind),
             scores=chosen.scores,
             weights=chosen.weights,
-            groups=chosen.groups,
+            groups=None if groups is None else groups[usable],
             classes=self.classes,
         )
 
@@ -170,7 +180,7 @@ def _read_scores(
 
 def _read_groups(columns: _Columns, task: Task | None) -> NDArray[np.int64] | None:
     if task is Task.RANKING:
-        return columns.group_hash
+        return columns.group_hash if columns.group_hash.any() else None
     if not columns.id_hash.any():
         return None
     halves = np.ascontiguousarray(columns.key).view("<i8").reshape(-1, 2)
