@@ -89,6 +89,16 @@ def test_an_endless_answer_ends(client):
         call(client, "GET", provider.url)
 
 
+def test_an_answer_that_drips_in_ends(client, monkeypatch):
+    monkeypatch.setattr("driftline.notify.call._WHOLE_S", -1)
+    with (
+        run_provider(lambda _: Reply(200, "a little")) as provider,
+        pytest.raises(Undelivered, match="took longer than") as caught,
+    ):
+        call(client, "GET", provider.url)
+    assert caught.value.delivery.result == Result.RETRY
+
+
 def test_a_long_complaint_is_cut(client):
     with run_provider(lambda _: Reply(400, "é" * 100_000)) as provider:
         delivery = send(client, PagerDuty(Secret("R0UTING"), provider.url), make_notice())

@@ -7,11 +7,12 @@ from driftline.core.notice import Breach, Kind
 from driftline.core.rules import Severity
 from driftline.notify.call import encode
 from driftline.notify.delivery import Result
-from driftline.notify.pagerduty import MOST_BYTES, PagerDuty, payload, send
+from driftline.notify.pagerduty import PagerDuty, payload, send
 from driftline.notify.secret import Secret
-from tests.notify.notices import make_huge, make_notice, notices
+from tests.notify.notices import TEXTS, make_huge, make_notice, notices
 from tests.notify.provider import Reply, Request, run_provider, units
 
+MOST_BYTES = 512_000
 KEY = "R0UTINGKEY0123456789abcdef012345"
 
 
@@ -77,6 +78,14 @@ def test_far_too_much_is_cut_and_said(client):
     assert delivery.result == Result.SENT, delivery
     lines = provider.requests[0].content["payload"]["custom_details"]["breaches"]
     assert lines[-1] == f"and {700 - len(lines) + 1} more"
+
+
+@pytest.mark.parametrize("character", ["€", "𝒳", '"', "\\", "\x00", "\u2028"])
+def test_the_longest_characters_fit(character):
+    long = character * 20_000
+    breaches = (Breach(long, "psi", 0.3, 0.2),) * 700
+    event = payload(make_notice(**dict.fromkeys(TEXTS, long), breaches=breaches))
+    assert len(encode({"routing_key": KEY, **event})) <= MOST_BYTES
 
 
 def test_long_keys_stay_apart():

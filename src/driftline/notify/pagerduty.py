@@ -21,9 +21,8 @@ from driftline.notify.text import (
     shorten_key,
 )
 
-MOST_BYTES = 512_000
 _MOST_SUMMARY = 1024
-_MOST_TEXT, _MOST_BREACHES, _MOST_NAME, _MOST_ADDRESS = 10_000, 500, 255, 2048
+_MOST_TEXT, _MOST_FACT, _MOST_BREACHES, _MOST_NAME, _MOST_ADDRESS = 10_000, 1000, 500, 255, 2048
 _SEVERITY = {
     Severity.CRITICAL: "critical",
     Severity.HIGH: "error",
@@ -86,13 +85,7 @@ def send(client: httpx.Client, pagerduty: PagerDuty, notice: Notice) -> Delivery
 
 
 def _describe(notice: Notice) -> dict[str, Any]:
-    """Give the details that fit: with 4 bytes a character the texts alone stay below the limit."""
-    details: dict[str, Any] = {name.lower(): cut(value, _MOST_TEXT // 10) for name, value in list_facts(notice)}
-    details["summary"] = cut(clean(notice.summary), _MOST_TEXT)
+    """Give the details: with 3 bytes for each UTF-16 unit, all texts together stay below the limit."""
+    facts: dict[str, Any] = {name.lower(): cut(value, _MOST_FACT) for name, value in list_facts(notice)}
     lines = [cut(line, _MOST_NAME) for line in list_breaches(notice, _MOST_BREACHES)]
-    shown = len(lines)
-    while shown and len(encode(lines[:shown])) > MOST_BYTES // 2:
-        shown //= 2
-    if shown < len(lines):
-        lines = [*lines[:shown], f"and {len(notice.breaches) - shown} more"]
-    return details | {"breaches": lines}
+    return facts | {"summary": cut(clean(notice.summary), _MOST_TEXT), "breaches": lines}
