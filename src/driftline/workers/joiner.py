@@ -43,7 +43,7 @@ from driftline.workers.refusal import refuse_lost_records
 
 CONSUMER = "joiner"
 TOPICS = (LABELS, PREDICTION_SAMPLES)
-MAX_ROWS = 50_000
+MAX_ROWS = 100_000
 """Predictions and labels read that force a flush."""
 _IDLE_S = 0.5
 _TELL_S = 1.0

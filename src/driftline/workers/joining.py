@@ -5,7 +5,7 @@ is some statements for all rows together; the rules are those of `core.joining`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from driftline.store.performance_windows import mark_windows
 from driftline.store.predictions import (
     FoundPredictions,
     find_predictions,
-    join_found,
     prefer_indexes,
     set_labels,
 )
@@ -93,12 +92,26 @@ class Join:
         return each.take(np.flatnonzero(fresh)), of_others
 
     def take_labels(self, labels: ArrivingLabels) -> None:
-        """Join labels by id with their predictions; the others wait."""
+        """Join labels by id with their predictions; the others wait.
+
+        Where ids tell when predictions were made, it is done day by day: what was just found is still in memory
+        when it is written.
+        """
+        times, timed = times_of_keys(labels.key)
+        timed &= ~np.isin(labels.model_no, list(self.scattered))
+        for day in np.unique(times[timed] // DAY).tolist():
+            rows = np.flatnonzero(timed & (times // DAY == day))
+            self._take_some(labels.take(rows), day * DAY - SLACK, (day + 1) * DAY + SLACK)
+        if not timed.all():
+            self._take_some(labels.take(~timed), None, None)
+
+    def _take_some(self, labels: ArrivingLabels, since: int | None, until: int | None) -> None:
+        """Join labels of predictions that were made in [since, until)."""
         names, first, group = np.unique(
             pack_columns(labels.model_no, labels.key), return_index=True, return_inverse=True
         )
         group = group.reshape(-1)
-        found = self._find(labels.model_no[first], labels.key[first])
+        found = find_predictions(self.conn, labels.model_no[first], labels.key[first], since=since, until=until)
         self._join_found(labels, group, found)
         has_prediction = np.zeros(len(names), np.bool_)
         has_prediction[found.asked] = True
@@ -108,22 +121,6 @@ class Join:
             waiting = self.let_wait(others)
             waits = waiting.is_new & (waiting.outcome < Outcome.SUPERSEDED)
             self.tally.count_waiting(others, waiting.outcome, waits)
-
-    def _find(self, model_no: NDArray[np.int32], key: NDArray[np.bytes_]) -> FoundPredictions:
-        """Find the predictions with these keys: on their day, where ids tell it, else on any."""
-        times, timed = times_of_keys(key)
-        timed &= ~np.isin(model_no, list(self.scattered))
-        parts = []
-        for day in np.unique(times[timed] // DAY).tolist():
-            rows = np.flatnonzero(timed & (times // DAY == day))
-            span = {"since": day * DAY - SLACK, "until": (day + 1) * DAY + SLACK}
-            found = find_predictions(self.conn, model_no[rows], key[rows], **span)
-            parts.append(replace(found, asked=rows[found.asked]))
-        rows = np.flatnonzero(~timed)
-        if len(rows) or not parts:
-            found = find_predictions(self.conn, model_no[rows], key[rows])
-            parts.append(replace(found, asked=rows[found.asked]))
-        return join_found(parts)
 
     def _join_found(self, labels: ArrivingLabels, group: NDArray[np.int64], found: FoundPredictions) -> None:
         row, label = pair_rows(found.asked, group)
