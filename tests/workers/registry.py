@@ -116,7 +116,9 @@ class Registry:
         headers = {"model": self.model, "content-type": CONTENT_TYPE}
         if import_id:
             headers["import"] = import_id
-        record = NewRecord(f"{self.model}/{keys[0]}".encode(), encode_labels(labels), headers)
+        record = NewRecord(
+            "/".join((self.model, *keys[:1])).encode(errors="replace"), encode_labels(labels), headers
+        )
         self.append_label(record, partition)
 
     def append_label(self, record: NewRecord, partition: int = 0) -> None:

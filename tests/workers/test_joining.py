@@ -1,23 +1,28 @@
 """Labels find their predictions: each case has one outcome."""
 
+import json
 import math
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from psycopg import Connection
 
 from driftline.core.join_keys import make_keys
+from driftline.core.labels import Labels
 from driftline.core.sampling import keep
 from driftline.log.errors import OffsetConflict
 from driftline.log.json_body import write_json
 from driftline.log.record import NewRecord
+from driftline.store.joined_models import JoinedModel
 from driftline.store.label_counts import LabelCounts
 from driftline.store.labeled import read_window_predictions
 from driftline.store.models import delete_model
+from driftline.workers import joiner
 from driftline.workers.label_expiry import expire_labels
 from driftline.workers.up import read_clock
-from tests.workers.plant import DAY, HOUR, MINUTE, MONDAY, Plant, at, make_batch
+from tests.workers.plant import DAY, HOUR, MINUTE, MONDAY, Plant, at, make_batch, record_of
 from tests.workers.registry import BINARY, ENTITY, REGRESSION, Registry
 
 
@@ -353,6 +358,47 @@ def test_any_producer_may_write_labels_as_json(registry: Registry) -> None:
         "no_join_key",
         "unknown_model",
     ]
+
+
+def test_poison_blocks_nothing(registry: Registry) -> None:
+    """Whatever a producer may write: what can be used is joined, and the rest told."""
+    far = 2**62
+    registry.predict(["a", "b"], at(0.5))
+    registry.plant.append(record_of(registry.make_batch([], []), BINARY))
+    registry.label([], [], [])
+    registry.label(["a", "a", "a\x00"], ["0", "1", "0\x00"], [-far, at(1), at(1)])
+    registry.label(["b"], ["1"], at(1), import_id="i" * 200)
+    registry.label(["b", "b"], ["1", "1"], at(1), timestamps=[far, at(0)], by_entity=True)
+    for model in ("lo\x00ans", "loans\ud800"):
+        line = {"model_id": model, "prediction_id": "a", "value": 1}
+        registry.append_label(NewRecord(b"x", json.dumps(line).encode()))
+    registry.join()
+    assert registry.pairs() == pairs_of(a="1", b="1")
+    letters = [(letter.reason_code, letter.rows) for letter in registry.plant.letters()]
+    assert sorted(letters) == [
+        ("invalid_value", 1),
+        ("invalid_value", 1),
+        ("unknown_model", 1),
+        ("unknown_model", 1),
+    ]
+
+
+def test_labels_that_make_joining_fail_are_set_aside(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrange = joiner.arrange_labels
+
+    def fail(conn: Connection, model: JoinedModel, labels: Labels, imported: int) -> object:
+        if labels.keys == ("a",):
+            conn.execute("SELECT 1 / 0")
+        return arrange(conn, model, labels, imported)
+
+    monkeypatch.setattr(joiner, "arrange_labels", fail)
+    registry.predict(["a", "b"], at(0.5))
+    registry.label(["a"], ["1"], at(1))
+    registry.label(["b"], ["1"], at(1))
+    registry.join()
+    assert registry.pairs() == pairs_of(b="1")
+    (letter,) = registry.plant.letters()
+    assert (letter.reason_code, registry.counts()) == ("not_joinable", LabelCounts(joined=1, refused=1))
 
 
 def test_labels_that_somebody_deleted_are_told_once(registry: Registry) -> None:

@@ -4,6 +4,7 @@ Everything here is one statement for many rows; what comes back are arrays. Post
 for each key: what it knows of a partition's contents is too old to choose by.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
-from driftline.core.joining import Values
+from driftline.core.joining import Values, join_values
 from driftline.core.moment import from_micros
 
 
@@ -68,6 +69,12 @@ class FoundPredictions:
 
 
 _FOUND = tuple(field.name for field in fields(FoundPredictions) if field.name != "label")
+
+
+def join_found(parts: Sequence[FoundPredictions]) -> FoundPredictions:
+    """Put found predictions behind one another."""
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _FOUND}
+    return FoundPredictions(**columns, label=join_values(*(part.label for part in parts)))
 
 
 def prefer_indexes(conn: Connection) -> None:

@@ -12,6 +12,7 @@ from driftline.core.join_keys import make_keys
 from driftline.core.joining import Values, join_values, name_class
 from driftline.core.labels import Labels, Value
 from driftline.core.moment import NO_TIME
+from driftline.core.window import in_calendar
 from driftline.store.joined_models import JoinedModel, code_classes
 
 
@@ -58,7 +59,9 @@ def arrange_labels(
     rows = labels.rows
     dated = labels.timestamps != NO_TIME
     moment = np.where(dated, labels.timestamps, labels.known_at) if labels.by_entity else np.full(rows, NO_TIME)
-    usable &= np.isfinite(labels.weights) & (labels.weights > 0)
+    usable &= np.isfinite(labels.weights) & (labels.weights > 0) & in_calendar(labels.known_at)
+    if labels.by_entity:
+        usable &= in_calendar(moment)
     arranged = ArrivingLabels(
         np.full(rows, model.model_no, np.int32),
         make_keys(labels.keys, by_entity=labels.by_entity),

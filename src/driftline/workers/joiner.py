@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 import structlog
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from driftline.core.batch import Batch
@@ -20,7 +20,7 @@ from driftline.core.errors import InvalidInput
 from driftline.core.moment import NO_TIME
 from driftline.core.window import MICROSECONDS
 from driftline.log.batch_format import decode_batch
-from driftline.log.errors import OffsetConflict, RecordsLost
+from driftline.log.errors import LogError, OffsetConflict, RecordsLost
 from driftline.log.log import Log, Reader
 from driftline.log.offsets import advance_offset, read_offset
 from driftline.log.received import accept_rows
@@ -30,6 +30,7 @@ from driftline.settings import Settings
 from driftline.store.clocks import advance_partition_clock
 from driftline.store.database import Database
 from driftline.store.dead_letters import Refused, add_dead_letters
+from driftline.store.errors import StoreError
 from driftline.store.joined_models import JoinedModel, lock_models
 from driftline.workers.arriving_labels import ArrivingLabels, arrange_labels, join_labels
 from driftline.workers.arriving_predictions import Arriving, arrange_batches
@@ -46,6 +47,7 @@ TOPICS = (LABELS, PREDICTION_SAMPLES)
 MAX_ROWS = 100_000
 """Predictions and labels read that force a flush."""
 _IDLE_S = 0.5
+_PASSING = (OperationalError, StoreError, LogError, OSError)
 _TELL_S = 1.0
 _EXPIRE_S = 10.0
 
@@ -248,7 +250,7 @@ class Joiner:
         if (batch.model_id, batch.version) != key:
             return
         received = accept_rows(batch, latest=record.appended_at + self._max_future, raw=lambda _: b"")
-        if received.batch is not None:
+        if received.batch is not None and received.batch.rows:
             self._batches[key].append(received.batch)
             self._rows += received.batch.rows
 
@@ -271,8 +273,15 @@ class Joiner:
         arriving: list[Arriving] = []
         for key in sorted(self._batches):
             version = self._catalog.find_version(conn, *key)
-            if version is not None and key[0] in models:  # else it was deleted meanwhile
-                arriving += arrange_batches(conn, models[key[0]], version, self._batches[key])
+            if version is None or key[0] not in models:
+                continue  # it was deleted meanwhile
+            try:
+                with conn.transaction():
+                    arriving += arrange_batches(conn, models[key[0]], version, self._batches[key])
+            except _PASSING:
+                raise
+            except Exception:  # none blocks the partition; the profiler keeps what cannot be counted
+                logger.exception("predictions left out", model=key[0], version=key[1])
         return arriving
 
     def _arrange_labels(
@@ -289,10 +298,19 @@ class Joiner:
                 self._refused.append(each.refuse("no_task", reason))
                 tally.refuse(model.model_no, imports.index(each.import_id), each.labels.rows)
                 continue
-            labels, unusable = arrange_labels(conn, model, each.labels, imports.index(each.import_id))
+            try:
+                with conn.transaction():
+                    labels, unusable = arrange_labels(conn, model, each.labels, imports.index(each.import_id))
+            except _PASSING:
+                raise
+            except Exception as error:
+                logger.exception("labels set aside", model=model.model_id)
+                self._refused.append(each.refuse("not_joinable", f"joining failed: {error!r}"))
+                tally.refuse(model.model_no, imports.index(each.import_id), each.labels.rows)
+                continue
             arranged.append(labels)
             if len(unusable):
-                reason = "no finite number, or a weight that is none; correct it, then send it again"
+                reason = "no finite number, or a weight or a time that is none; correct it, then send it again"
                 self._refused.append(each.take(unusable).refuse("invalid_value", reason))
                 tally.refuse(model.model_no, imports.index(each.import_id), len(unusable))
         return arranged

@@ -4,8 +4,8 @@ Labels that waited for a prediction are taken up again when it comes, before tho
 is some statements for all rows together; the rules are those of `core.joining`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from driftline.store.performance_windows import mark_windows
 from driftline.store.predictions import (
     FoundPredictions,
     find_predictions,
+    join_found,
     prefer_indexes,
     set_labels,
 )
@@ -81,7 +82,7 @@ class Join:
         """Drop ids that are there; gives also the labels of other versions' predictions with the same id."""
         names = pack_columns(arriving.version_no, arriving.columns.key, arriving.columns.id_hash)
         each = arriving.take(np.sort(np.unique(names, return_index=True)[1]))
-        found = find_predictions(self.conn, each.model_no, each.columns.key)
+        found = self._find(each.model_no, each.columns.key)
         same = found.version_no == each.version_no[found.asked]
         same &= found.id_hash == each.columns.id_hash[found.asked]
         fresh = np.ones(each.rows, np.bool_)
@@ -91,19 +92,33 @@ class Join:
         of_others = _label_again(each.model_no[asked], each.columns.key[asked], found.label.take(labeled), COPIED)
         return each.take(np.flatnonzero(fresh)), of_others
 
+    def _find(self, model_no: NDArray[np.int32], key: NDArray[np.bytes_]) -> FoundPredictions:
+        """Find the predictions that there are with keys [n]."""
+        parts = []
+        for rows, since, until in self._split_days(model_no, key):
+            found = find_predictions(self.conn, model_no[rows], key[rows], since=since, until=until)
+            parts.append(replace(found, asked=rows[found.asked].astype(np.int64)))
+        return join_found(parts)
+
     def take_labels(self, labels: ArrivingLabels) -> None:
         """Join labels by id with their predictions; the others wait.
 
         Where ids tell when predictions were made, it is done day by day: what was just found is still in memory
         when it is written.
         """
-        times, timed = times_of_keys(labels.key)
-        timed &= ~np.isin(labels.model_no, list(self.scattered))
+        for rows, since, until in self._split_days(labels.model_no, labels.key):
+            self._take_some(labels.take(rows), since, until)
+
+    def _split_days(
+        self, model_no: NDArray[np.int32], key: NDArray[np.bytes_]
+    ) -> Iterator[tuple[NDArray[np.intp], int | None, int | None]]:
+        """Split keys [n] by the days on which their predictions can only be, as far as that is known."""
+        times, timed = times_of_keys(key)
+        timed &= ~np.isin(model_no, list(self.scattered))
         for day in np.unique(times[timed] // DAY).tolist():
-            rows = np.flatnonzero(timed & (times // DAY == day))
-            self._take_some(labels.take(rows), day * DAY - SLACK, (day + 1) * DAY + SLACK)
+            yield np.flatnonzero(timed & (times // DAY == day)), day * DAY - SLACK, (day + 1) * DAY + SLACK
         if not timed.all():
-            self._take_some(labels.take(~timed), None, None)
+            yield np.flatnonzero(~timed), None, None
 
     def _take_some(self, labels: ArrivingLabels, since: int | None, until: int | None) -> None:
         """Join labels of predictions that were made in [since, until)."""

@@ -32,10 +32,10 @@ class Assigned:
 
 def join_entities(join: Join, labels: ArrivingLabels, fresh: Moments) -> None:
     """Join labels [n] of entities, and predictions of entities that have just been stored."""
-    waiting = join.let_wait(labels)
     touched = _merge(fresh, labels)
     if not len(touched.at):
         return
+    waiting = join.let_wait(labels)
     models = [join.models[number] for number in np.unique(touched.model_no).tolist()]
     reach = max(max(model.max_delay, model.tolerance) for model in models)
     first, last = int(touched.at.min()), int(touched.at.max())

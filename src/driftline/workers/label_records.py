@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from psycopg import Connection
 
 from driftline.core.batch import keep_keys
+from driftline.core.category import mend_text
 from driftline.core.errors import InvalidInput, InvalidPayload
 from driftline.core.labels import Labels
 from driftline.core.schema import JoinKey, Task
@@ -25,6 +26,7 @@ from driftline.workers.refusal import refuse_record
 
 IMPORT = "import"
 """The header of a record that names the import whose labels it holds."""
+MAX_IMPORT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +118,15 @@ def _read_packed(record: LogRecord) -> ReceivedLabels:
         raise InvalidPayload(
             f"the labels are of model {labels.model_id!r}, their header names another", field="model_id"
         )
-    return ReceivedLabels(record, labels, record.headers.get(IMPORT, ""))
+    if mend_text(labels.model_id) != labels.model_id:
+        raise InvalidPayload("model_id holds what is no text", field="model_id")
+    return ReceivedLabels(record, labels, mend_text(record.headers.get(IMPORT, ""))[:MAX_IMPORT])
 
 
 def _pack_lines(
     conn: Connection, lines: Sequence[_Lines], refused: list[Refused], max_future: int
 ) -> dict[int, list[ReceivedLabels]]:
-    names = sorted({each.model_id for each in lines if "\x00" not in each.model_id})
+    names = sorted({each.model_id for each in lines if mend_text(each.model_id) == each.model_id})
     joins = find_joins(conn, names)
     smallest = read_label_ns(conn, names, max(record.appended_at for each in lines for record in each.records))
     packed: dict[int, list[ReceivedLabels]] = {}
