@@ -33,6 +33,11 @@ class JoinedModel:
     label_on_expiry: str | float | None
 
     @property
+    def reach(self) -> int:
+        """How long before its moment the prediction of an entity's label may be at most."""
+        return max(self.max_delay, self.tolerance)
+
+    @property
     def predicts_classes(self) -> bool:
         """Whether labels are classes; else they are numbers."""
         return self.task in (Task.BINARY, Task.MULTICLASS)
@@ -140,16 +145,29 @@ def list_classes(conn: Connection, model_no: int) -> list[str]:
     return [name for (name,) in rows]
 
 
-def list_expired_waits(conn: Connection, now: int) -> list[str]:
-    """List models that have labels which have waited for their longest delay."""
+def list_expired_waits(conn: Connection, now: int, *, linger: int) -> list[str]:
+    """List models that have labels which have waited for their longest delay.
+
+    Those that a prediction has wait until that may be gone: `linger` (µs) and the longest reach of a label more.
+    """
     rows = conn.execute(
         """
-        SELECT m.model_id FROM models m JOIN joined_models j USING (model_id)
-        WHERE EXISTS (SELECT FROM waiting_labels w WHERE w.model_no = j.model_no AND w.waits_from < %s
-              - make_interval(secs => coalesce((m.settings ->> 'max_label_delay_s')::float8, %s)))
+        SELECT m.model_id FROM joined_models j JOIN models m USING (model_id), LATERAL (SELECT
+            coalesce((m.settings ->> 'max_label_delay_s')::float8, %(delay)s) AS delay,
+            coalesce((m.settings ->> 'join_tolerance_s')::float8, %(tolerance)s) AS tolerance) AS s
+        WHERE EXISTS (SELECT FROM waiting_labels w WHERE w.model_no = j.model_no AND NOT w.joined
+                      AND w.waits_from < %(now)s - make_interval(secs => delay))
+           OR EXISTS (SELECT FROM waiting_labels w WHERE w.model_no = j.model_no AND w.joined
+                      AND w.waits_from < %(now)s - make_interval(secs => %(linger)s + delay
+                                                                         + greatest(delay, tolerance)))
         ORDER BY m.model_id
         """,
-        (from_micros(now), float(LABEL_DELAY_S)),
+        {
+            "now": from_micros(now),
+            "linger": linger / MICROSECONDS,
+            "delay": float(LABEL_DELAY_S),
+            "tolerance": float(JOIN_TOLERANCE_S),
+        },
     )
     return [model_id for (model_id,) in rows]
 

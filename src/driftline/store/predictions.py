@@ -4,7 +4,7 @@ Everything here is one statement for many rows; what comes back are arrays. Post
 for each key: what it knows of a partition's contents is too old to choose by.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -94,32 +94,53 @@ def find_predictions(
     until: int | None = None,
 ) -> FoundPredictions:
     """Find the predictions [m] of models by their keys [n], made in [since, until) where that is given."""
-    row: Any = (
-        conn.cursor(binary=True)
-        .execute(
-            """
-            SELECT array_agg(k.asked), array_agg(p.part), array_agg(p.place), array_agg(p.window_id),
-                   array_agg(p.predicted_at), array_agg(p.weight), array_agg(p.id_hash), array_agg(p.label),
-                   array_agg(p.label_weight), array_agg(p.known_at)
-            FROM unnest(%(key)s, %(asked)s) AS k (key, asked), LATERAL (
-                SELECT tableoid::bigint AS part, ctid AS place, window_id, predicted_at, weight,
-                       coalesce(id_hash, 0) AS id_hash, coalesce(label, 'NaN') AS label,
-                       coalesce(label_weight, 1) AS label_weight, coalesce(known_at, '-infinity') AS known_at
-                FROM predictions
-                WHERE key = k.key AND predicted_at >= %(since)s::timestamptz
-                  AND predicted_at < %(until)s::timestamptz
-                OFFSET 0
-            ) AS p
-            """,
-            {
-                "key": key,
-                "asked": np.arange(len(key)),
-                "since": "-infinity" if since is None else from_micros(since),
-                "until": "infinity" if until is None else from_micros(until),
-            },
-        )
-        .fetchone()
+    span = {
+        "since": "-infinity" if since is None else from_micros(since),
+        "until": "infinity" if until is None else from_micros(until),
+    }
+    made = SQL("predicted_at >= %(since)s::timestamptz AND predicted_at < %(until)s::timestamptz")
+    return _read_found(conn, model_no, key, SQL("unnest(%(key)s, %(asked)s) AS k (key, asked)"), made, span)
+
+
+def find_entity_predictions(
+    conn: Connection,
+    model_no: NDArray[np.int32],
+    key: NDArray[np.bytes_],
+    since: NDArray[np.int64],
+    until: NDArray[np.int64],
+) -> FoundPredictions:
+    """Find the predictions [m] of entities [n], made in [since, until], both [n]."""
+    spans = {"since": since.view("M8[us]"), "until": until.view("M8[us]")}
+    asked = SQL("unnest(%(key)s, %(asked)s, %(since)s, %(until)s) AS k (key, asked, since, until)")
+    return _read_found(
+        conn, model_no, key, asked, SQL("predicted_at >= k.since AND predicted_at <= k.until"), spans
     )
+
+
+def _read_found(
+    conn: Connection,
+    model_no: NDArray[np.int32],
+    key: NDArray[np.bytes_],
+    asked_for: SQL,
+    condition: SQL,
+    parameters: Mapping[str, object],
+) -> FoundPredictions:
+    """Find predictions under keys `k` for which the condition holds."""
+    query = SQL(
+        """
+        SELECT array_agg(k.asked), array_agg(p.part), array_agg(p.place), array_agg(p.window_id),
+               array_agg(p.predicted_at), array_agg(p.weight), array_agg(p.id_hash), array_agg(p.label),
+               array_agg(p.label_weight), array_agg(p.known_at)
+        FROM {}, LATERAL (
+            SELECT tableoid::bigint AS part, ctid AS place, window_id, predicted_at, weight,
+                   coalesce(id_hash, 0) AS id_hash, coalesce(label, 'NaN') AS label,
+                   coalesce(label_weight, 1) AS label_weight, coalesce(known_at, '-infinity') AS known_at
+            FROM predictions WHERE key = k.key AND {} OFFSET 0
+        ) AS p
+        """
+    ).format(asked_for, condition)
+    named = {"key": key, "asked": np.arange(len(key)), **parameters}
+    row: Any = conn.cursor(binary=True).execute(query, named).fetchone()
     if row[0] is None:
         long, short = np.empty(0, np.int64), np.empty(0, np.int32)
         return FoundPredictions(

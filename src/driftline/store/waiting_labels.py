@@ -68,18 +68,22 @@ def take_waiting(conn: Connection, model_no: NDArray[np.int32], key: NDArray[np.
 
 
 def find_entity_labels(
-    conn: Connection, model_no: NDArray[np.int32], key: NDArray[np.bytes_], since: int, until: int
+    conn: Connection,
+    model_no: NDArray[np.int32],
+    key: NDArray[np.bytes_],
+    since: NDArray[np.int64],
+    until: NDArray[np.int64],
 ) -> StoredLabels:
-    """Find the labels of entities [n] up to moments in [since, until)."""
+    """Find the labels of entities [n] up to moments in [since, until], both [n]."""
     return _read_stored(
         conn,
         SQL(
-            "SELECT {} FROM unnest(%s, %s, %s) AS k (k_model, k_key, asked), LATERAL ("
+            "SELECT {} FROM unnest(%s, %s, %s, %s, %s) AS k (k_model, k_key, k_since, k_until, asked), LATERAL ("
             "  SELECT * FROM waiting_labels"
-            "  WHERE model_no = k_model AND key = k_key AND label_at >= %s AND label_at < %s OFFSET 0"
+            "  WHERE model_no = k_model AND key = k_key AND label_at >= k_since AND label_at <= k_until OFFSET 0"
             ") AS w"
         ),
-        (model_no, key, np.arange(len(key)), from_micros(since), from_micros(until)),
+        (model_no, key, since.view("M8[us]"), until.view("M8[us]"), np.arange(len(key))),
     )
 
 
@@ -137,14 +141,33 @@ def mark_joined(conn: Connection, labels: StoredLabels, joined: NDArray[np.bool_
     )
 
 
-def drop_waiting(conn: Connection, model_no: int, before: int) -> int:
-    """Drop labels of a model that have waited since before a time; gives how many waited in vain."""
+def drop_waiting(
+    conn: Connection, model_no: int, before: int, *, joined_before: int, limit: int
+) -> tuple[int, bool]:
+    """Drop labels of a model that have waited since before a time, those that a prediction has by another.
+
+    At most `limit` of each kind are dropped. Gives how many waited in vain, and whether there may be more.
+    """
     row = conn.execute(
-        "WITH gone AS (DELETE FROM waiting_labels WHERE model_no = %s AND waits_from < %s RETURNING joined)"
-        " SELECT count(*) FROM gone WHERE NOT joined",
-        (model_no, from_micros(before)),
+        """
+        WITH gone AS (DELETE FROM waiting_labels WHERE ctid = ANY (ARRAY(
+            (SELECT ctid FROM waiting_labels WHERE model_no = %(model)s AND NOT joined AND waits_from < %(before)s
+             LIMIT %(limit)s)
+            UNION ALL
+            (SELECT ctid FROM waiting_labels WHERE model_no = %(model)s AND joined AND waits_from < %(joined)s
+             LIMIT %(limit)s)
+        )) RETURNING joined)
+        SELECT count(*) FILTER (WHERE NOT joined), count(*) FROM gone
+        """,
+        {
+            "model": model_no,
+            "before": from_micros(before),
+            "joined": from_micros(joined_before),
+            "limit": limit,
+        },
     ).fetchone()
-    return 0 if row is None else int(row[0])
+    assert row is not None  # an aggregate always has a row
+    return row[0], row[1] >= limit
 
 
 def add_history(conn: Connection, model_no: NDArray[np.int32], key: NDArray[np.bytes_], labels: Values) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from driftline.core.grouping import pack_columns, pair_rows
 from driftline.core.joining import Outcome, find_nearest, no_labels, same_values
-from driftline.store.predictions import FoundPredictions, find_predictions, set_labels
+from driftline.store.predictions import FoundPredictions, find_entity_predictions, set_labels
 from driftline.store.waiting_labels import StoredLabels, add_history, find_entity_labels, mark_joined
 from driftline.workers.arriving_labels import ArrivingLabels
 from driftline.workers.arriving_predictions import Moments
@@ -30,23 +30,38 @@ class Assigned:
     wins: NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Entities [E] of models: the first and last moment of what has come of each, and how far that reaches.
+
+    What has come concerns predictions in [first - reach, last]; they have labels up to last + reach, and those
+    may be of predictions since first - 2 reach.
+    """
+
+    model_no: NDArray[np.int32]
+    key: NDArray[np.bytes_]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    reach: NDArray[np.int64]
+
+
 def join_entities(join: Join, labels: ArrivingLabels, fresh: Moments) -> None:
     """Join labels [n] of entities, and predictions of entities that have just been stored."""
     touched = _merge(fresh, labels)
     if not len(touched.at):
         return
     waiting = join.let_wait(labels)
-    models = [join.models[number] for number in np.unique(touched.model_no).tolist()]
-    reach = max(max(model.max_delay, model.tolerance) for model in models)
-    first, last = int(touched.at.min()), int(touched.at.max())
-    since, until = first - 2 * reach, last + 2 * reach + 1
-    entities = np.unique(pack_columns(touched.model_no, touched.key), return_index=True)[1]
-    model_no, key = touched.model_no[entities], touched.key[entities]
-    found = _in_order(find_predictions(join.conn, model_no, key, since=since, until=until))
-    stored = find_entity_labels(join.conn, model_no, key, since, until)
+    spans = _find_spans(join, touched)
+    found = _in_order(
+        find_entity_predictions(
+            join.conn, spans.model_no, spans.key, spans.first - 2 * spans.reach, spans.last + spans.reach
+        )
+    )
+    stored = find_entity_labels(
+        join.conn, spans.model_no, spans.key, spans.first - spans.reach, spans.last + spans.reach
+    )
     assigned = assign(join, found, stored)
-    complete = (found.predicted_at >= first - reach) & (found.predicted_at <= last + reach)
-    _write(join, found, stored, assigned, model_no, key, complete)
+    _write(join, found, stored, assigned, spans)
     _count(join, labels, waiting, found, stored, assigned)
 
 
@@ -56,6 +71,20 @@ def _merge(fresh: Moments, labels: ArrivingLabels) -> Moments:
         np.concatenate([fresh.key, labels.key]),
         np.concatenate([fresh.at, labels.label_at]),
     )
+
+
+def _find_spans(join: Join, touched: Moments) -> Spans:
+    """Find what the moments of each entity concern; those of other entities are nothing to it."""
+    _, row, entity = np.unique(pack_columns(touched.model_no, touched.key), return_index=True, return_inverse=True)
+    entity = entity.reshape(-1)
+    first, last = touched.at[row], touched.at[row]
+    np.minimum.at(first, entity, touched.at)
+    np.maximum.at(last, entity, touched.at)
+    model_no = touched.model_no[row]
+    numbers, place = np.unique(model_no, return_inverse=True)
+    models = [join.models[number] for number in numbers.tolist()]
+    reach = np.array([model.reach for model in models], np.int64)
+    return Spans(model_no, touched.key[row], first, last, reach[place.reshape(-1)])
 
 
 def _in_order(found: FoundPredictions) -> FoundPredictions:
@@ -101,11 +130,10 @@ def _write(
     found: FoundPredictions,
     stored: StoredLabels,
     assigned: Assigned,
-    model_no: NDArray[np.int32],
-    key: NDArray[np.bytes_],
-    complete: NDArray[np.bool_],
+    spans: Spans,
 ) -> None:
     """Write the labels of predictions that have another one now, and mark their windows."""
+    concerned = _find_concerned(found, stored, assigned, spans)
     state = no_labels(len(found.asked))
     has = np.flatnonzero(assigned.label >= 0)
     for mine, its in (
@@ -116,17 +144,32 @@ def _write(
         mine[has] = its[assigned.label[has]]
     before = found.label
     same = same_values(before, state)
-    rows = np.flatnonzero(complete & (~same | (state.known_at != before.known_at)))
+    rows = np.flatnonzero(concerned & (~same | (state.known_at != before.known_at)))
     if len(rows):
         set_labels(join.conn, found.take(rows), state.take(rows), state.known_at[rows])
-    lost = np.flatnonzero(complete & ~same & ~np.isnan(before.value))
+    lost = np.flatnonzero(concerned & ~same & ~np.isnan(before.value))
     if len(lost):
         asked = found.asked[lost]
-        add_history(join.conn, model_no[asked], key[asked], before.take(lost))
-    join.mark(found, state, complete & ~same)
+        add_history(join.conn, spans.model_no[asked], spans.key[asked], before.take(lost))
+    join.mark(found, state, concerned & ~same)
     changed = np.flatnonzero(stored.joined != (assigned.held >= 0))
     if len(changed):
         mark_joined(join.conn, stored, assigned.held >= 0)
+
+
+def _find_concerned(
+    found: FoundPredictions, stored: StoredLabels, assigned: Assigned, spans: Spans
+) -> NDArray[np.bool_]:
+    """Tell which predictions [P] may have another label now, by what has come.
+
+    One without a label keeps what it had unless some label of its entity, perhaps withdrawn, is in reach: a label
+    that is not kept any more was not taken away from it.
+    """
+    asked, at = found.asked, found.predicted_at
+    concerned: NDArray[np.bool_] = (at >= (spans.first - spans.reach)[asked]) & (at <= spans.last[asked])
+    next_label = find_nearest(stored.asked, -stored.label_at, asked, -at, spans.reach[asked])
+    concerned &= (assigned.label >= 0) | (next_label >= 0)
+    return concerned
 
 
 def _count(
