@@ -43,6 +43,11 @@ def test_keys_do_not_depend_on_their_neighbours() -> None:
     assert len(make_keys([])) == 0
 
 
+def test_a_time_beyond_the_calendar_is_none() -> None:
+    ids = [f"{milliseconds:012x}{'7000' + '8' + '0' * 15}" for milliseconds in (0, 253_000_000_000_000, 2**48 - 1)]
+    assert times_of_keys(make_keys([str(UUID(text)) for text in ids]))[1].tolist() == [True, True, False]
+
+
 def test_ids_of_the_sdk_tell_their_time() -> None:
     made = [make_id() for _ in range(3)]
     times, timed = times_of_keys(make_keys([*made, "a", str(uuid4())]))

@@ -5,6 +5,7 @@ import math
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from psycopg import Connection
@@ -12,14 +13,17 @@ from psycopg import Connection
 from driftline.core.join_keys import make_keys
 from driftline.core.labels import Labels
 from driftline.core.sampling import keep
-from driftline.log.errors import OffsetConflict
+from driftline.log.errors import OffsetConflict, RecordsLost
 from driftline.log.json_body import write_json
-from driftline.log.record import NewRecord
+from driftline.log.record import LogRecord, NewRecord
+from driftline.log.topics import LABELS
 from driftline.store.joined_models import JoinedModel
 from driftline.store.label_counts import LabelCounts
 from driftline.store.labeled import read_window_predictions
 from driftline.store.models import delete_model
-from driftline.workers import joiner
+from driftline.store.predictions import FoundPredictions, find_predictions
+from driftline.workers import joiner, joining
+from driftline.workers.joiner import Joiner
 from driftline.workers.label_expiry import expire_labels
 from driftline.workers.up import read_clock
 from tests.workers.plant import DAY, HOUR, MINUTE, MONDAY, Plant, at, make_batch, record_of
@@ -401,6 +405,41 @@ def test_labels_that_make_joining_fail_are_set_aside(registry: Registry, monkeyp
     assert (letter.reason_code, registry.counts()) == ("not_joinable", LabelCounts(joined=1, refused=1))
 
 
+def test_an_id_with_a_time_beyond_the_calendar_is_any_other(registry: Registry) -> None:
+    far = "ffffffff-ffff-7fff-8fff-ffffffffffff"
+    registry.label([far, "a"], ["1", "1"], at(1))
+    registry.join()
+    assert registry.counts() == LabelCounts(waiting=2)
+    registry.predict([far, "a"], at(0.5))
+    registry.join()
+    assert registry.pairs() == {far: "1"} | pairs_of(a="1")
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_records_that_are_deleted_while_it_reads(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, *, replaced: bool
+) -> None:
+    """What was read before is flushed, unless another joiner has done so; then all partitions begin again."""
+
+    def lose(partition: int, offset: int) -> list[LogRecord]:
+        raise RecordsLost(f"{partition}: {offset}")
+
+    registry.predict(["a"], at(0.5))
+    registry.label(["a"], ["1"], at(1))
+    mine = registry.joiner()
+    assert mine.read() == 2
+    if replaced:
+        registry.join(Joiner(registry.plant.database, registry.readers))
+    with monkeypatch.context() as patch:
+        patch.setattr(registry.readers[LABELS], "read", lose)
+        assert mine.read() == 0
+    assert (registry.pairs(), registry.counts()) == (pairs_of(a="1"), LabelCounts(joined=1))
+    registry.predict(["b"], at(0.5))
+    registry.label(["b"], ["1"], at(1))
+    registry.join(mine)
+    assert registry.pairs() == pairs_of(a="1", b="1")
+
+
 def test_labels_that_somebody_deleted_are_told_once(registry: Registry) -> None:
     registry.predict(["a", "b"], at(0.5))
     for name in ("a", "b"):
@@ -464,6 +503,28 @@ def test_entities_that_have_no_id_of_their_own_join_by_the_nearest(bare: Plant) 
     registry.close()
     assert rows.groups is not None
     assert len(set(rows.groups.tolist())) == 2  # five predictions of two customers are two
+
+
+def test_a_busy_entity_is_looked_up_once(bare: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = []
+
+    def find(*arguments: Any, **more: Any) -> FoundPredictions:
+        found = find_predictions(*arguments, **more)
+        fetched.append((len(arguments[2]), len(found.asked)))
+        return found
+
+    registry = Registry(bare, ENTITY)
+    registry.register("1", "2")
+    stored, new = ([f"{kind}{number}" for number in range(2_000)] for kind in ("old", "new"))
+    registry.predict(stored, at(1), entities=["ann"] * 2_000)
+    registry.join()
+    monkeypatch.setattr(joining, "find_predictions", find)
+    registry.predict([*new[3:], *stored[:3]], at(2), entities=["ann"] * 2_000)
+    registry.predict(stored[:1], at(2), entities=["ann"], version="2")
+    registry.join()
+    registry.close()
+    assert fetched == [(1, 3)]
+    assert bare.execute("SELECT count(*) FROM predictions") == [(3_998,)]
 
 
 def test_an_entitys_label_without_timestamp_is_of_its_newest_prediction(bare: Plant) -> None:

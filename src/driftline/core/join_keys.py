@@ -10,6 +10,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from driftline.core.window import in_calendar
+
 _LENGTH = 36
 _DASHES = np.array([8, 13, 18, 23])
 _DIGITS = np.setdiff1d(np.arange(_LENGTH), _DASHES)
@@ -40,6 +42,8 @@ def make_keys(texts: Sequence[str], *, by_entity: bool = False) -> NDArray[np.by
 def times_of_keys(keys: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Give the times (microseconds since the epoch) in keys that are UUIDv7, and which of the keys are.
 
+    One whose time is beyond the calendar is none: whoever made it, not a clock.
+
     >>> times, timed = times_of_keys(make_keys(["01930f5c-5d1e-7c3a-8f00-0123456789ab", "order 7"]))
     >>> int(times[0]), timed.tolist()
     (1731129531678000, [True, False])
@@ -48,7 +52,8 @@ def times_of_keys(keys: NDArray[np.bytes_]) -> tuple[NDArray[np.int64], NDArray[
     timed = block[:, _VERSION_BYTE] >> 4 == 7
     padded = np.zeros((len(keys), 8), np.uint8)
     padded[:, 2:] = block[:, :6]
-    return padded.view(">i8").reshape(-1).astype(np.int64) * 1_000, timed
+    times = padded.view(">i8").reshape(-1).astype(np.int64) * 1_000
+    return times, timed & in_calendar(times)
 
 
 def _read_uuids(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composable, Identifier
 
 from driftline.core.joining import Values, join_values
 from driftline.core.moment import from_micros
@@ -92,13 +92,20 @@ def find_predictions(
     *,
     since: int | None = None,
     until: int | None = None,
+    id_hashes: NDArray[np.int64] | None = None,
 ) -> FoundPredictions:
-    """Find the predictions [m] of models by their keys [n], made in [since, until) where that is given."""
-    span = {
+    """Find the predictions [m] of models by their keys [n], made in [since, until) where that is given.
+
+    With `id_hashes`, of an entity's predictions only those with one of these: it may have very many.
+    """
+    span: dict[str, object] = {
         "since": "-infinity" if since is None else from_micros(since),
         "until": "infinity" if until is None else from_micros(until),
     }
-    made = SQL("predicted_at >= %(since)s::timestamptz AND predicted_at < %(until)s::timestamptz")
+    made: Composable = SQL("predicted_at >= %(since)s::timestamptz AND predicted_at < %(until)s::timestamptz")
+    if id_hashes is not None:  # coalesce keeps it from becoming a join: the hashes are looked up in memory
+        span["id_hashes"] = id_hashes
+        made += SQL(" AND coalesce(id_hash IN (SELECT unnest(%(id_hashes)s)), true)")
     return _read_found(conn, model_no, key, SQL("unnest(%(key)s, %(asked)s) AS k (key, asked)"), made, span)
 
 
@@ -121,8 +128,8 @@ def _read_found(
     conn: Connection,
     model_no: NDArray[np.int32],
     key: NDArray[np.bytes_],
-    asked_for: SQL,
-    condition: SQL,
+    asked_for: Composable,
+    condition: Composable,
     parameters: Mapping[str, object],
 ) -> FoundPredictions:
     """Find predictions under keys `k` for which the condition holds."""

@@ -121,7 +121,7 @@ class Joiner:
     def read(self) -> int:
         """Read the next records of all partitions; gives how many there were."""
         self._claim()
-        return sum([self._read(share) for share in sorted(self._progress)])
+        return sum(self._read(share) for share in sorted(self._progress) if share in self._progress)
 
     def wait(self, seconds: float) -> None:
         """Wait until there is something to read, at most so long."""
@@ -217,8 +217,8 @@ class Joiner:
         try:
             records = self._readers[topic].read(partition, progress.next_offset)
         except RecordsLost:
-            self.flush()
-            self._start_over()
+            _flush(self)
+            self._start_over()  # the partitions are claimed again, behind what was lost
             return 0
         if not records:
             progress.next_offset = self._readers[topic].skip_gap(partition, progress.next_offset)

@@ -82,21 +82,30 @@ class Join:
         """Drop ids that are there; gives also the labels of other versions' predictions with the same id."""
         names = pack_columns(arriving.version_no, arriving.columns.key, arriving.columns.id_hash)
         each = arriving.take(np.sort(np.unique(names, return_index=True)[1]))
-        found = self._find(each.model_no, each.columns.key)
-        same = found.version_no == each.version_no[found.asked]
-        same &= found.id_hash == each.columns.id_hash[found.asked]
-        fresh = np.ones(each.rows, np.bool_)
-        fresh[found.asked[same]] = False
-        labeled = ~same & fresh[found.asked] & (found.label.known_at != NO_TIME) & (found.id_hash == 0)
-        asked = found.asked[labeled]
-        of_others = _label_again(each.model_no[asked], each.columns.key[asked], found.label.take(labeled), COPIED)
+        _, first, place = np.unique(
+            pack_columns(each.model_no, each.columns.key), return_index=True, return_inverse=True
+        )
+        place = place.reshape(-1).astype(np.int64)
+        found = self._find(each.model_no[first], each.columns.key[first], np.unique(each.columns.id_hash))
+        fresh = ~np.isin(
+            pack_columns(place, each.version_no, each.columns.id_hash),
+            pack_columns(found.asked, found.version_no, found.id_hash),
+        )
+        labeled = np.flatnonzero((found.label.known_at != NO_TIME) & (found.id_hash == 0))
+        row, other = pair_rows(place, found.asked[labeled])
+        row, other = row[fresh[row]], labeled[other[fresh[row]]]
+        of_others = _label_again(each.model_no[row], each.columns.key[row], found.label.take(other), COPIED)
         return each.take(np.flatnonzero(fresh)), of_others
 
-    def _find(self, model_no: NDArray[np.int32], key: NDArray[np.bytes_]) -> FoundPredictions:
-        """Find the predictions that there are with keys [n]."""
+    def _find(
+        self, model_no: NDArray[np.int32], key: NDArray[np.bytes_], id_hashes: NDArray[np.int64]
+    ) -> FoundPredictions:
+        """Find the predictions that there are with keys [n]; those of entities only with one of the hashes."""
         parts = []
         for rows, since, until in self._split_days(model_no, key):
-            found = find_predictions(self.conn, model_no[rows], key[rows], since=since, until=until)
+            found = find_predictions(
+                self.conn, model_no[rows], key[rows], since=since, until=until, id_hashes=id_hashes
+            )
             parts.append(replace(found, asked=rows[found.asked].astype(np.int64)))
         return join_found(parts)
 
