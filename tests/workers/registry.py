@@ -145,6 +145,10 @@ class Registry:
         joiner.flush()
         return joiner
 
+    def backdate(self) -> None:
+        """Make it as if all predictions had come when they were made: no replay of the past."""
+        self.plant.execute("UPDATE performance_windows SET created_at = window_start")
+
     def pairs(self, version: str = "1") -> dict[str, str | float]:
         """The labels that predictions have, by key."""
         rows = self.plant.execute(

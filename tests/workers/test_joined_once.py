@@ -253,6 +253,7 @@ def check_expiry(registry: Registry, reference: Reference, *, expires: bool) -> 
             "UPDATE models SET settings = settings || '{\"label_on_expiry\": 0}' WHERE model_id = %s",
             registry.model,
         )
+    registry.backdate()
     for until in (10, 10, 100):
         expire_labels(registry.plant.database, at(until + 1 + DELAY_H))
         for number, version in enumerate(VERSIONS):

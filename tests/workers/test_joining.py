@@ -191,6 +191,7 @@ def test_a_prediction_without_a_label_expires(bare: Plant) -> None:
     registry.predict(["a", "b"], at(0.5))
     registry.label(["a"], ["1"], at(1))
     registry.join()
+    registry.backdate()
     expire_labels(bare.database, at(2) - 1)
     assert registry.pairs() == pairs_of(a="1")
     for _ in range(2):
@@ -208,12 +209,26 @@ def test_a_prediction_without_a_label_expires(bare: Plant) -> None:
     assert registry.windows()[0].seq == 3
 
 
+def test_a_replay_of_the_past_expires_a_delay_after_it_came(bare: Plant) -> None:
+    registry = Registry(bare)
+    registry.register(max_label_delay_s=3600, label_on_expiry=0)
+    registry.predict(["a"], at(0.5))
+    registry.join()
+    registry.close()
+    now = read_clock()
+    expire_labels(bare.database, now + HOUR - MINUTE)
+    assert registry.pairs() == {}
+    expire_labels(bare.database, now + HOUR + MINUTE)
+    assert registry.pairs() == pairs_of(a="0")
+
+
 def test_without_the_setting_expired_predictions_have_no_label(bare: Plant) -> None:
     registry = Registry(bare)
     registry.register(max_label_delay_s=3600)
     registry.predict(["a"], at(0.5))
     registry.join()
     registry.close()
+    registry.backdate()
     expire_labels(bare.database, at(2))
     (window,) = registry.windows()
     assert (registry.pairs(), window.seq, window.expired_at, window.expiry_label) == ({}, 0, at(2), None)
@@ -226,6 +241,7 @@ def test_numbers_expire_as_numbers(bare: Plant) -> None:
     registry.label(["a"], [2], at(1))
     registry.join()
     registry.close()
+    registry.backdate()
     expire_labels(bare.database, at(2))
     assert registry.pairs() == {key_of("a"): "2", key_of("b"): "1.5"}
 

@@ -240,15 +240,18 @@ def count_predictions(conn: Connection, model_id: str) -> PredictionCounts:
 
 
 def list_expiring(conn: Connection, now: int, *, limit: int = 1000) -> dict[str, list[int]]:
-    """List windows whose labels have had their time, though nobody has said so yet: ids by model."""
+    """List windows whose labels have had their time, though nobody has said so yet: ids by model.
+
+    A replay of the past has its time from when it came.
+    """
     rows = conn.execute(
         """
         SELECT m.model_id, w.window_id FROM performance_windows w
         JOIN joined_versions v USING (version_no)
         JOIN joined_models j USING (model_no)
         JOIN models m USING (model_id)
-        WHERE w.expired_at IS NULL AND w.window_end < %(now)s AND w.window_end + make_interval(
-              secs => coalesce((m.settings ->> 'max_label_delay_s')::float8, %(delay)s)) <= %(now)s
+        WHERE w.expired_at IS NULL AND w.window_end < %(now)s AND greatest(w.window_end, w.created_at)
+              + make_interval(secs => coalesce((m.settings ->> 'max_label_delay_s')::float8, %(delay)s)) <= %(now)s
         ORDER BY w.window_end LIMIT %(limit)s
         """,
         {"now": from_micros(now), "delay": float(LABEL_DELAY_S), "limit": limit},
