@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import LabelEncoder
 
-from driftline.core.class_order import order_classes
+from driftline.core.class_order import accept_classes, order_classes
 from driftline.core.schema import Task
 
 
@@ -22,6 +22,7 @@ from driftline.core.schema import Task
         (["good"], "bad", ("good", "bad")),
         (["a", "b", "c"], "b", ("not b", "b")),
         (["2", "10"], None, ("2", "10")),
+        (["0", "1", "unknown"], None, ("not 1", "1")),
     ],
 )
 def test_the_positive_class_is_the_one_that_is_named_or_the_last(
@@ -40,3 +41,19 @@ def test_several_classes_are_sorted_as_scikit_learn_does(values: list[float] | l
     found, position = order_classes(known, Task.MULTICLASS)
     assert found == tuple(str(value) for value in expected.classes_.tolist())
     assert position[:-1].tolist() == expected.transform(values).tolist()
+
+
+@pytest.mark.parametrize(
+    ("names", "known", "accepted"),
+    [
+        ([], set(), []),
+        (["b", "a", "c"], set(), ["b", "a"]),
+        (["unknown", "1", "0"], set(), ["1", "0"]),
+        (["unknown"], {"0"}, []),
+        (["0"], {"good"}, ["0"]),
+        (["fraud", "unknown"], {"good", "fraud"}, ["fraud"]),
+        (["c", "d"], {"a", "b", "c"}, ["c"]),
+    ],
+)
+def test_a_binary_model_has_two_classes(names: list[str], known: set[str], accepted: list[str]) -> None:
+    assert accept_classes(names, known) == accepted

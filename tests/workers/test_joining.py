@@ -398,6 +398,7 @@ def test_poison_blocks_nothing(registry: Registry) -> None:
     assert sorted(letters) == [
         ("invalid_value", 1),
         ("invalid_value", 1),
+        ("invalid_value", 1),
         ("unknown_model", 1),
         ("unknown_model", 1),
     ]

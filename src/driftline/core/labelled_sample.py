@@ -9,6 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from driftline.core.class_order import MAX_CLASSES
 from driftline.core.errors import InvalidFrame
 from driftline.core.finding import Problem
 from driftline.core.labelled import LabelledRows
@@ -18,7 +19,6 @@ from driftline.core.reservoir import Reservoir
 from driftline.core.schema import Schema, Task
 from driftline.core.segment import SegmentColumn, place_values
 
-MAX_CLASSES = 1_000
 MAX_SCORES = 20_000_000
 """So many scores are kept at most: of models of many classes, of fewer rows."""
 

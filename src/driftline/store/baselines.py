@@ -76,6 +76,16 @@ def list_positive_classes(conn: Connection, model_id: str) -> list[str]:
     return [name for (name,) in rows]
 
 
+def list_class_pairs(conn: Connection, model_id: str) -> list[tuple[str, str]]:
+    """List the negative and the positive class of the baselines of a binary model, each pair once."""
+    rows = conn.execute(
+        "SELECT DISTINCT classes[1], classes[2] FROM performance_baselines WHERE model_id = %s AND segment = ''"
+        " AND cardinality(classes) = 2",
+        (model_id,),
+    )
+    return [(negative, positive) for negative, positive in rows]
+
+
 def _values(baseline: StoredBaseline) -> list[object]:
     values = {name: getattr(baseline, name) for name in _NAMES}
     values |= {name: list(map(str, values[name])) for name in _TEXTS}

@@ -6,6 +6,7 @@ from typing import Any
 
 from psycopg import Connection
 
+from driftline.core.class_order import MAX_CLASSES
 from driftline.core.moment import from_micros
 from driftline.core.schema import Task
 from driftline.core.window import MICROSECONDS
@@ -21,7 +22,8 @@ class JoinedModel:
     """What joining needs to know of a model; `max_delay` and `tolerance` in microseconds.
 
     `scattered`: some prediction was made at another time than its id says. `label_on_expiry` is what predictions
-    without a label count as once the delay is over; None: as unlabelled.
+    without a label count as once the delay is over; None: as unlabelled. `positive_class` is the one that was
+    named for a model of two classes.
     """
 
     model_no: int
@@ -31,6 +33,7 @@ class JoinedModel:
     max_delay: int
     tolerance: int
     label_on_expiry: str | float | None
+    positive_class: str | None
 
     @property
     def reach(self) -> int:
@@ -75,6 +78,7 @@ def _make_model(
         settings.get("max_label_delay_s", LABEL_DELAY_S) * MICROSECONDS,
         settings.get("join_tolerance_s", JOIN_TOLERANCE_S) * MICROSECONDS,
         settings.get("label_on_expiry"),
+        settings.get("positive_class"),
     )
 
 
@@ -106,11 +110,19 @@ def number_versions(conn: Connection, keys: Iterable[tuple[int, str]]) -> dict[t
     return found
 
 
-def code_classes(conn: Connection, model_no: int, classes: Collection[str]) -> dict[str, int]:
-    """Give the codes of classes of a model whose lock is held; new ones get the next."""
+def read_codes(conn: Connection, model_no: int) -> dict[str, int]:
+    """Read the codes of all classes that a model has."""
     rows = conn.execute("SELECT class, code FROM class_codes WHERE model_no = %s", (model_no,))
-    known: dict[str, int] = dict(rows.fetchall())
-    new = sorted(set(classes) - known.keys())
+    return dict(rows.fetchall())
+
+
+def code_classes(conn: Connection, model_no: int, classes: Collection[str]) -> dict[str, int]:
+    """Give the codes of classes of a model whose lock is held; new ones get the next.
+
+    Of more than `MAX_CLASSES` those that came last have none.
+    """
+    known = read_codes(conn, model_no)
+    new = sorted(set(classes) - known.keys())[: max(MAX_CLASSES - len(known), 0)]
     fresh = {name: len(known) + place for place, name in enumerate(new)}
     if fresh:
         conn.execute(

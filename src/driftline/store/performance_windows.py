@@ -282,7 +282,8 @@ def _read_expiry_label(conn: Connection, model: JoinedModel) -> float | None:
     if name is None:
         return None
     if model.predicts_classes:
-        return float(code_classes(conn, model.model_no, [name])[name])
+        code = code_classes(conn, model.model_no, [name]).get(name)
+        return None if code is None else float(code)
     return None if isinstance(model.label_on_expiry, str) else float(model.label_on_expiry or 0.0)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from driftline.core.joining import Values, join_values, name_class
 from driftline.core.labels import Labels, Value
 from driftline.core.moment import NO_TIME
 from driftline.core.window import in_calendar
-from driftline.store.joined_models import JoinedModel, code_classes
+from driftline.store.joined_models import JoinedModel
+from driftline.workers.label_classes import code_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +50,29 @@ class ArrivingLabels:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Labels that cannot be used: their positions [k], and why."""
+
+    rows: NDArray[np.intp]
+    reason: str
+
+
 def arrange_labels(
     conn: Connection, model: JoinedModel, labels: Labels, imported: int
-) -> tuple[ArrivingLabels, NDArray[np.intp]]:
-    """Make columns of the labels of a model whose lock is held; gives also which of them [k] cannot be used."""
-    if model.predicts_classes:
-        values, usable = _code_values(conn, model, labels.values)
-    else:
-        values, usable = _read_numbers(labels.values)
+) -> tuple[ArrivingLabels, list[Unusable]]:
+    """Make columns of the labels of a model whose lock is held; gives also which of them cannot be used."""
     rows = labels.rows
     dated = labels.timestamps != NO_TIME
     moment = np.where(dated, labels.timestamps, labels.known_at) if labels.by_entity else np.full(rows, NO_TIME)
-    usable &= np.isfinite(labels.weights) & (labels.weights > 0) & in_calendar(labels.known_at)
+    sound = np.isfinite(labels.weights) & (labels.weights > 0) & in_calendar(labels.known_at)
     if labels.by_entity:
-        usable &= in_calendar(moment)
+        sound &= in_calendar(moment)
+    if model.predicts_classes:
+        values, readable, reason = _code_values(conn, model, labels.values, sound)
+    else:
+        values, readable = _read_numbers(labels.values)
+        reason = "no finite number; correct it, then send it again"
     arranged = ArrivingLabels(
         np.full(rows, model.model_no, np.int32),
         make_keys(labels.keys, by_entity=labels.by_entity),
@@ -70,20 +81,30 @@ def arrange_labels(
         dated & labels.by_entity,
         np.full(rows, imported, np.int32),
     )
+    usable = sound & readable
     if usable.all():
-        return arranged, np.empty(0, np.intp)
-    return arranged.take(usable), np.flatnonzero(~usable)
+        return arranged, []
+    faults = (
+        (~sound, "a weight or a time that is none; correct it, then send it again"),
+        (sound & ~readable, reason),
+    )
+    return arranged.take(usable), [Unusable(np.flatnonzero(each), why) for each, why in faults if each.any()]
 
 
 def _code_values(
-    conn: Connection, model: JoinedModel, values: Sequence[Value]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Give the codes of classes; NaN withdraws. Of a thousand labels only some classes are looked at."""
+    conn: Connection, model: JoinedModel, values: Sequence[Value], chosen: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], str]:
+    """Give the codes of classes of chosen labels, NaN withdraws; which are classes, and why others are none.
+
+    Of a thousand labels only some classes are looked at.
+    """
     marked = list(zip(map(type, values), values, strict=True))  # True is not 1
-    named = {mark: name_class(mark[1], model.task) for mark in dict.fromkeys(marked)}
-    codes = code_classes(conn, model.model_no, {name for name in named.values() if name is not None})
-    code_of = {mark: math.nan if name is None else float(codes[name]) for mark, name in named.items()}
-    return np.fromiter((code_of[mark] for mark in marked), np.float64, len(values)), np.ones(len(values), np.bool_)
+    named = {mark: name_class(mark[1], model.task) for mark in dict.fromkeys(compress(marked, chosen.tolist()))}
+    names = list(dict.fromkeys(name for name in named.values() if name is not None))
+    codes, reason = code_labels(conn, model, names)
+    code_of = {mark: math.nan if name is None else float(codes.get(name, -1)) for mark, name in named.items()}
+    coded = np.fromiter((code_of.get(mark, -1.0) for mark in marked), np.float64, len(values))
+    return coded, coded != -1, reason
 
 
 def _read_numbers(values: Sequence[Value]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -145,7 +145,7 @@ def _code_predictions(conn: Connection, model: JoinedModel, batch: Batch, plan: 
     place = plan.codes.index(PREDICTION)
     classes = [name_class(text, model.task) or "" for text in batch.columns.tables[place]]
     codes = code_classes(conn, model.model_no, classes)
-    code_of = np.array([*(codes[name] for name in classes), -1], np.int32)
+    code_of = np.array([*(codes.get(name, -1) for name in classes), -1], np.int32)
     coded: NDArray[np.int32] = code_of[batch.columns.codes[:, place]]
     return coded
 

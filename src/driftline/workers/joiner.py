@@ -309,10 +309,9 @@ class Joiner:
                 tally.refuse(model.model_no, imports.index(each.import_id), each.labels.rows)
                 continue
             arranged.append(labels)
-            if len(unusable):
-                reason = "no finite number, or a weight or a time that is none; correct it, then send it again"
-                self._refused.append(each.take(unusable).refuse("invalid_value", reason))
-                tally.refuse(model.model_no, imports.index(each.import_id), len(unusable))
+            for fault in unusable:
+                self._refused.append(each.take(fault.rows).refuse("invalid_value", fault.reason))
+                tally.refuse(model.model_no, imports.index(each.import_id), len(fault.rows))
         return arranged
 
     def _clear(self) -> None:
