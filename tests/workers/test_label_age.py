@@ -1,5 +1,6 @@
 """Labels that are old: which are dropped, and that no pair is lost by it."""
 
+from driftline.store.label_counts import LabelCounts
 from driftline.workers.label_expiry import expire_labels
 from driftline.workers.up import read_clock
 from tests.workers.plant import DAY, HOUR, MINUTE, Plant, at
@@ -93,3 +94,18 @@ def test_old_labels_are_dropped_a_few_at_a_time(bare: Plant) -> None:
     registry.close()
     expire_labels(bare.database, read_clock() + 2 * HOUR, limit=3)
     assert (count_labels(registry), registry.counts().waiting, registry.counts().unmatched) == (0, 0, 8)
+
+
+def test_what_was_joined_never_waits_again(bare: Plant) -> None:
+    """A label that is withdrawn was counted as joined: it is not counted a second time, nor as waiting in vain."""
+    registry = Registry(bare, ENTITY)
+    registry.register(max_label_delay_s=3600)
+    registry.predict(["p1", "p2"], at(0.5), entities=["ann", "bob"])
+    for hour, values in ((1, ["1", "1"]), (2, [None, None]), (3, ["0"])):
+        names = ["ann", "bob"][: len(values)]
+        registry.label(names, values, at(hour), timestamps=[at(1)] * len(values), by_entity=True)
+        registry.join()
+    registry.close()
+    assert registry.counts() == LabelCounts(joined=3, withdrawn=2, late=1)
+    expire_labels(bare.database, read_clock() + 62 * MINUTE)
+    assert (count_labels(registry), registry.counts().waiting, registry.counts().unmatched) == (2, 0, 0)

@@ -18,7 +18,7 @@ class StoredLabels:
     """m labels that wait. `asked` [m] is the place of the key asked for, `label_at` NO_TIME for ids.
 
     `dated` [m]: an entity's label says itself up to which moment its prediction was made; `joined` [m]: some
-    prediction has it.
+    prediction has it, or has had it.
     """
 
     asked: NDArray[np.int64]
@@ -129,15 +129,16 @@ def keep_labels(
     )
 
 
-def mark_joined(conn: Connection, labels: StoredLabels, joined: NDArray[np.bool_]) -> None:
-    """Note which labels [m] of entities some prediction has."""
+def mark_joined(
+    conn: Connection, model_no: NDArray[np.int32], key: NDArray[np.bytes_], label_at: NDArray[np.int64]
+) -> None:
+    """Note that some prediction has, or has had, these labels [n] of entities: they wait no longer."""
     conn.execute(
-        "UPDATE waiting_labels w SET joined = f.k_joined FROM ("
-        "  SELECT place, k_joined FROM unnest(%s, %s, %s, %s) AS k (k_model, k_key, k_at, k_joined), LATERAL ("
+        "UPDATE waiting_labels SET joined = true WHERE ctid = ANY (ARRAY("
+        "  SELECT w.place FROM unnest(%s, %s, %s) AS k (k_model, k_key, k_at), LATERAL ("
         "    SELECT ctid AS place FROM waiting_labels"
-        "    WHERE model_no = k_model AND key = k_key AND label_at = k_at OFFSET 0) AS w"
-        ") AS f WHERE w.ctid = f.place",
-        (labels.model_no, labels.key, labels.label_at.view("M8[us]"), joined),
+        "    WHERE model_no = k_model AND key = k_key AND label_at = k_at OFFSET 0) AS w))",
+        (model_no, key, label_at.view("M8[us]")),
     )
 
 

@@ -152,9 +152,9 @@ def _write(
         asked = found.asked[lost]
         add_history(join.conn, spans.model_no[asked], spans.key[asked], before.take(lost))
     join.mark(found, state, concerned & ~same)
-    changed = np.flatnonzero(stored.joined != (assigned.held >= 0))
-    if len(changed):
-        mark_joined(join.conn, stored, assigned.held >= 0)
+    newly = np.flatnonzero(~stored.joined & (assigned.held >= 0))
+    if len(newly):
+        mark_joined(join.conn, stored.model_no[newly], stored.key[newly], stored.label_at[newly])
 
 
 def _find_concerned(
