@@ -16,6 +16,7 @@ from driftline.workers import joining, joining_entities
 from driftline.workers.joiner import Joiner
 from driftline.workers.label_expiry import expire_labels
 from driftline.workers.label_tally import LabelTally
+from driftline.workers.up import read_clock
 from tests.workers.plant import DAY, HOUR, MONDAY, Plant, at
 from tests.workers.registry import BINARY, ENTITY, Registry
 from tests.workers.test_exactly_once import Crash, DyingDatabase, dying
@@ -88,6 +89,17 @@ class Reference:
                     best[hour] = (rank, value)
         return {hour: value for hour, (_, value) in best.items() if value is not None}
 
+    def expire(self) -> None:
+        """Drop the labels of entities that no prediction has had: those in no one's reach."""
+        self.labels = [
+            row for row in self.labels
+            if any(
+                self.find(version, row[0], row[2] if row[3] is None else row[3] + 0.5,
+                          DELAY_H if row[3] is None else TOLERANCE_H) is not None
+                for version in range(len(VERSIONS))
+            )
+        ]  # fmt: skip
+
     def find(self, version: int, key: int, moment: float, reach: int) -> int | None:
         if not self.by_entity:
             return hour_of(key) if (version, key) in self.predictions else None
@@ -153,6 +165,28 @@ def test_labels_by_entity_give_the_same_pairs(bare: Plant, events: list[object])
     reference = Reference(by_entity=True)
     run(registry, reference, events)
     check(registry, reference)
+
+
+@_ONCE
+@given(
+    events=events(label(2, st.one_of(st.none(), st.integers(0, 30)))),
+    later=st.lists(PREDICT, min_size=1, max_size=4),
+)
+def test_pairs_of_entities_outlive_the_delay(bare: Plant, events: list[object], later: list[Predict]) -> None:
+    """After labels that no prediction had are dropped, predictions that come find those that some had."""
+    registry = Registry(bare, ENTITY, model=f"old-entities-{next(_runs)}")
+    reference = Reference(by_entity=True)
+    run(registry, reference, events)
+    expire_labels(registry.plant.database, read_clock() + (DELAY_H + 1) * HOUR)
+    reference.expire()
+    for event in later:
+        reference.predictions |= set(event.rows)
+        send_predictions(registry, event)
+        registry.join()
+    registry.close()
+    for number, version in enumerate(VERSIONS):
+        assert read_pairs(registry, version) == reference.pairs(number)
+    assert min(astuple(registry.counts())) >= 0
 
 
 def run(registry: Registry, reference: Reference, events: list[object]) -> None:
