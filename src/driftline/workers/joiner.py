@@ -221,7 +221,10 @@ class Joiner:
             self._start_over()  # the partitions are claimed again, behind what was lost
             return 0
         if not records:
-            progress.next_offset = self._readers[topic].skip_gap(partition, progress.next_offset)
+            behind = self._readers[topic].skip_gap(partition, progress.next_offset)
+            if behind > progress.next_offset:
+                progress.next_offset = behind
+                self._note_read()  # else it would seem to lag behind until the next record comes
             return 0
         with self._database.transaction() as conn:
             if topic == LABELS:
@@ -233,9 +236,12 @@ class Joiner:
                 for record in records:
                     self._take_batch(conn, record)
         progress.next_offset = records[-1].offset + 1
+        self._note_read()
+        return len(records)
+
+    def _note_read(self) -> None:
         if self._first_read is None:
             self._first_read = time.monotonic()
-        return len(records)
 
     def _take_batch(self, conn: Connection, record: LogRecord) -> None:
         """Decode predictions; of what cannot be used the profiler keeps a dead letter."""
