@@ -61,11 +61,10 @@ CASES: dict[str, tuple[Task, Draw, dict[str, float], tuple[str, ...]]] = {
 def test_intervals_hold_the_true_metric(case: str, rows: int) -> None:
     task, draw, known, hard = CASES[case]
     rng = np.random.default_rng([rows, len(case)])
-    population = POPULATION // 10 if task is Task.RANKING else POPULATION
-    true = by_name(measure_performance(task, draw(rng, population))) | known
+    true = by_name(measure_performance(task, draw(rng, POPULATION))) | known
     names = tuple(true)
     expected = np.array([true[name] for name in names])
-    windows = WINDOWS // (1 if rows == 200 else 2) // (2 if task is Task.RANKING else 1)
+    windows = WINDOWS // (1 if rows == 200 else 2)
     held, told = np.zeros(len(names)), np.zeros(len(names))
     for _ in range(windows):
         found = measure_performance(task, draw(rng, rows))
