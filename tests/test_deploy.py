@@ -147,7 +147,7 @@ def test_every_command_is_there() -> None:
         "migrate": "driftline migrate",
         "topics": "driftline kafka init",
         "driftline": "driftline up",
-        **dict.fromkeys(["sampler", "profiler", "monitor"], "driftline worker"),
+        **dict.fromkeys(["sampler", "profiler", "joiner", "monitor", "performance"], "driftline worker"),
     }
     [command] = [yaml.safe_load(rest) for step, rest in STEPS if step == "CMD"]
     assert parse_command(" ".join(command)) == "driftline up"
