@@ -240,6 +240,7 @@ def read_time(conn: Connection, version: KnownVersion, now: int) -> int:
 def month_of(time: int, zone: ZoneInfo) -> Window:
     """Find the calendar month that holds a time.
 
+    >>> from datetime import UTC
     >>> may = month_of(to_micros(datetime(2026, 5, 31, 23, tzinfo=UTC)), ZoneInfo("Europe/Berlin"))
     >>> from_micros(may.start).isoformat()  # in Berlin it is June already
     '2026-05-31T22:00:00+00:00'
