@@ -237,6 +237,22 @@ def test_months_are_measured_over_all_of_their_predictions(
     assert newest.window_start == windows[-1].times[0] - windows[-1].times[0] % HOUR
 
 
+def test_months_without_the_segment_take_no_place_on_a_page(registry: Registry) -> None:
+    january, february = Scored(60, 0, 1), Scored(60, 24 * 28, 2)
+    january.country[:] = 0
+    columns = Scored(60).columns
+    reference = build_reference(lambda: [(columns, None)], BINARY, window_length=HOUR, window_rows=60)
+    registry.plant.refer(reference, "loans", "1")
+    for each in (january, february):
+        each.send(registry)
+    registry.join()
+    with registry.plant.database.transaction() as conn:
+        version = (catalog := Catalog()).find_version(conn, "loans", "1")
+        assert version is not None
+        [month] = measure_months(conn, catalog, version, 0, FAR, segment="country=FR", now=at(1000), limit=1)
+    assert month.window_start == at(24 * 27)  # the first of February
+
+
 def test_performance_is_estimated_before_labels_come(registry: Registry) -> None:
     known = Scored(3_000, seed=7)
     reference = build_reference(lambda: [(known.columns, None)], BINARY, window_length=HOUR, window_rows=400)

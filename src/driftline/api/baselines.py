@@ -39,20 +39,33 @@ def make_baselines(stored: StoredReference, reference: Reference) -> Iterator[St
         )
 
 
+def describe_metric(baseline: StoredBaseline | None, name: str) -> dict[str, Any] | None:
+    """Describe a metric of a baseline; None where it has none."""
+    if baseline is None or name not in baseline.metrics:
+        return None
+    place = list(baseline.metrics).index(name)
+    return {
+        **{
+            column: shorten_number(float(getattr(baseline, column)[place]))
+            for column in ("value", "lower", "upper")
+        },
+        "status": baseline.metric_status[place],
+    }
+
+
 def describe_baseline(baseline: StoredBaseline | None, task: str | None) -> dict[str, Any] | None:
     """Give the JSON form: the main metric of the task, with its 95 % interval; None without a baseline."""
     if baseline is None or task is None:
         return None
-    place = list(baseline.metrics).index(MAIN_METRIC[Task(task)])
+    metric = MAIN_METRIC[Task(task)]
+    found = describe_metric(baseline, metric) or {}
     return {
         "status": "ok",
         "rows": baseline.rows,
         "positive_class": baseline.classes[1] if task == Task.BINARY else None,
-        "metric": baseline.metrics[place],
-        "value": shorten_number(float(baseline.value[place])),
-        "lower": shorten_number(float(baseline.lower[place])),
-        "upper": shorten_number(float(baseline.upper[place])),
-        "metric_status": baseline.metric_status[place],
+        "metric": metric,
+        **{name: found.get(name) for name in ("value", "lower", "upper")},
+        "metric_status": found.get("status"),
     }
 
 

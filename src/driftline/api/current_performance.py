@@ -4,9 +4,9 @@ from typing import Any
 
 from psycopg import Connection
 
+from driftline.api.baselines import describe_metric
 from driftline.api.moments import format_moment
 from driftline.api.numbers import shorten_number
-from driftline.api.performance import describe_metric
 from driftline.core.performance import MAIN_METRIC
 from driftline.core.schema import Task
 from driftline.store.baselines import read_baseline

@@ -17,9 +17,10 @@ from driftline.core.window import MICROSECONDS
 from driftline.store.label_counts import read_counts
 from driftline.store.models import Model, get_model
 from driftline.store.performance_windows import count_predictions
+from driftline.store.sampling import label_delay_of
 from driftline.store.traffic import busiest_version
 from driftline.workers.catalog import Catalog
-from driftline.workers.measuring import max_delay_of, read_curve, read_time
+from driftline.workers.measuring import read_curve, read_time
 
 router = APIRouter(tags=["labels"])
 
@@ -69,7 +70,7 @@ def _describe(conn: Connection, model: Model, now: int) -> dict[str, Any]:
     labels = read_counts(conn, model.model_id)
     return {
         "model_id": model.model_id,
-        "max_label_delay_s": max_delay_of(model) // MICROSECONDS,
+        "max_label_delay_s": label_delay_of(model.settings) // MICROSECONDS,
         "label_on_expiry": model.settings.get("label_on_expiry"),
         "predictions": {
             "kept": counts.kept,

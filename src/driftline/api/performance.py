@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 from psycopg import Connection
 from pydantic import BaseModel, ConfigDict, Field
 
+from driftline.api.baselines import describe_metric
 from driftline.api.context import OpenDatabase
 from driftline.api.model_body import Text
 from driftline.api.moments import format_moment, parse_moment, read_clock
@@ -254,20 +255,6 @@ def _describe_metric(page: Page, name: str) -> dict[str, Any]:
         **{column: numbers(column) for column in ("estimate", "estimate_lower", "estimate_upper")},
         **{column: texts(column) for column in ("estimate_status", "verdict", "estimate_verdict", "confirmation")},
         "baseline": describe_metric(page.baseline, name),
-    }
-
-
-def describe_metric(baseline: StoredBaseline | None, name: str) -> dict[str, Any] | None:
-    """Describe a metric of a baseline; None where it has none."""
-    if baseline is None or name not in baseline.metrics:
-        return None
-    place = list(baseline.metrics).index(name)
-    return {
-        **{
-            column: shorten_number(float(getattr(baseline, column)[place]))
-            for column in ("value", "lower", "upper")
-        },
-        "status": baseline.metric_status[place],
     }
 
 

@@ -11,7 +11,7 @@ from driftline.core.moment import from_micros
 from driftline.core.schema import Task
 from driftline.core.window import MICROSECONDS
 from driftline.store.models import keep_models
-from driftline.store.sampling import LABEL_DELAY_S
+from driftline.store.sampling import LABEL_DELAY_S, label_delay_of
 
 JOIN_TOLERANCE_S = 86_400
 """How long after its prediction the timestamp of an entity's label may be, where `join_tolerance_s` is not set."""
@@ -75,7 +75,7 @@ def _make_model(
         model_id,
         None if task is None else Task(task),
         scattered,
-        settings.get("max_label_delay_s", LABEL_DELAY_S) * MICROSECONDS,
+        label_delay_of(settings),
         settings.get("join_tolerance_s", JOIN_TOLERANCE_S) * MICROSECONDS,
         settings.get("label_on_expiry"),
         settings.get("positive_class"),

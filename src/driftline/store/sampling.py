@@ -6,6 +6,7 @@ for their labels were made, or by a smaller weight that was really seen.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg import Connection
 
@@ -19,6 +20,11 @@ LABEL_DELAY_S = 30 * 86_400
 """How long after its prediction a label may come, for models whose setting `max_label_delay_s` is not set."""
 _LINGER = 600 * MICROSECONDS
 """So long after it was replaced an N may still be used: SDKs refresh it now and then, and clocks differ."""
+
+
+def label_delay_of(settings: Mapping[str, Any]) -> int:
+    """Give how long after its prediction a label may come, by the settings of its model (microseconds)."""
+    return int(settings.get("max_label_delay_s") or LABEL_DELAY_S) * MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True)

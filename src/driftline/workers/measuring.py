@@ -20,13 +20,13 @@ from driftline.core.performance import MAIN_METRIC, Performance, measure_perform
 from driftline.core.reference import Reference
 from driftline.core.schema import Task
 from driftline.core.segment import EVERYTHING, OTHER, name_segment
-from driftline.core.window import MICROSECONDS, Window
+from driftline.core.window import Window
 from driftline.store.clocks import read_version_clock
 from driftline.store.labeled import WindowPredictions, read_window_predictions
 from driftline.store.models import Model, get_model
 from driftline.store.performance import PerformanceResult
 from driftline.store.performance_windows import PerformanceWindow, list_performance_windows, read_delays
-from driftline.store.sampling import LABEL_DELAY_S
+from driftline.store.sampling import label_delay_of
 from driftline.workers.catalog import Catalog, KnownVersion
 from driftline.workers.early_warnings import judge_window
 
@@ -75,14 +75,9 @@ def read_curve(conn: Connection, model: Model, time: int) -> DelayCurve:
         known.counts,
         known.labels,
         time - known.window_end,
-        max_delay=max_delay_of(model),
+        max_delay=label_delay_of(model.settings),
         on_expiry=model.settings.get("label_on_expiry") is not None,
     )
-
-
-def max_delay_of(model: Model) -> int:
-    """Give how long after its prediction a label may come (microseconds)."""
-    return int(model.settings.get("max_label_delay_s") or LABEL_DELAY_S) * MICROSECONDS
 
 
 def count_sample_delays(sample: Sample, max_delay: int) -> NDArray[np.int64]:
@@ -93,10 +88,15 @@ def count_sample_delays(sample: Sample, max_delay: int) -> NDArray[np.int64]:
     return count_delays(np.maximum(delays, 0), np.ones(len(delays), np.int64), max_delay=max_delay)
 
 
-def split_sample(conn: Connection, catalog: Catalog, sample: Sample) -> Iterator[tuple[str, Sample]]:
+def find_reference(conn: Connection, catalog: Catalog, sample: Sample) -> Reference | None:
+    """Find the reference of a sample: that of its first window."""
+    grid_id = sample.version.grid_for(sample.span.start)
+    return None if grid_id is None else catalog.find_reference(conn, sample.version, grid_id)
+
+
+def split_sample(sample: Sample, reference: Reference | None) -> Iterator[tuple[str, Sample]]:
     """Give everything, and every segment that has predictions."""
     yield EVERYTHING, sample
-    reference = find_reference(conn, catalog, sample)
     for place, column in enumerate(() if reference is None else reference.segments):
         rest = np.ones(len(sample.ages), np.bool_)
         for value in column.values:
@@ -108,28 +108,21 @@ def split_sample(conn: Connection, catalog: Catalog, sample: Sample) -> Iterator
             yield name_segment(column.name, OTHER), sample.take(rest)
 
 
-def find_reference(conn: Connection, catalog: Catalog, sample: Sample) -> Reference | None:
-    """Find the reference of a sample: that of its first window."""
-    grid_id = sample.version.grid_for(sample.span.start)
-    return None if grid_id is None else catalog.find_reference(conn, sample.version, grid_id)
-
-
-def find_baseline(conn: Connection, catalog: Catalog, sample: Sample) -> Baseline | None:
-    """Find how the model did on the reference of a sample; None where that has no labels."""
-    reference = find_reference(conn, catalog, sample)
-    return None if reference is None else reference.baseline
-
-
 def measure_sample(
-    sample: Sample, segment: str, baseline: Baseline | None, now: int, proxies: Mapping[str, Verdict] | None = None
+    sample: Sample,
+    segment: str,
+    reference: Reference | None,
+    now: int,
+    proxies: Mapping[str, Verdict] | None = None,
 ) -> PerformanceResult:
-    """Measure all metrics of the model's task, and estimate them from what the baseline teaches.
+    """Measure all metrics of the model's task, and estimate them from what the reference's baseline teaches.
 
     `proxies` are the verdicts on what is known without labels.
     """
     rows, version = sample.rows, sample.version
     if rows.task is None:
         raise ValueError(f"model {version.model_id!r} has no task")
+    baseline = None if reference is None else reference.baseline
     performance = measure_performance(rows.task, rows.outcomes())
     estimate = align_estimate(performance.names, baseline, rows)
     bands = baseline.bands if baseline is not None and segment == EVERYTHING else None
@@ -216,15 +209,17 @@ def measure_months(
         if month.start >= since
     ]
     curve = read_curve(conn, get_model(conn, version.model_id), read_time(conn, version, now))
-    results = []
-    for month, group in months[:limit]:
+    results: list[PerformanceResult] = []
+    for month, group in months:
+        if len(results) == limit:
+            break
         sample = read_sample(conn, version, month, group, curve, now, most=MAX_ROWS)
         if sample.rows.task is None:
             continue
-        baseline = find_baseline(conn, catalog, sample)
-        for name, part in split_sample(conn, catalog, sample):
-            if name == segment:
-                results.append(measure_sample(part, name, baseline, now))
+        reference = find_reference(conn, catalog, sample)
+        part = next((part for name, part in split_sample(sample, reference) if name == segment), None)
+        if part is not None:
+            results.append(measure_sample(part, segment, reference, now))
     return results
 
 

@@ -26,12 +26,12 @@ from driftline.store.performance_windows import (
     mark_window_computed,
     mark_window_tried,
 )
+from driftline.store.sampling import label_delay_of
 from driftline.workers.catalog import Catalog, KnownVersion
 from driftline.workers.early_warnings import read_proxies
 from driftline.workers.measuring import (
     count_sample_delays,
-    find_baseline,
-    max_delay_of,
+    find_reference,
     measure_sample,
     read_curve,
     read_sample,
@@ -127,14 +127,14 @@ def compute_performance(
     span = Window(window.window_start, window.window_end)
     sample = read_sample(conn, version, span, [window], curve, now)
     if sample.rows.task is not None:
-        baseline = find_baseline(conn, catalog, sample)
+        reference = find_reference(conn, catalog, sample)
         proxies = read_proxies(conn, version, span, layout(version.schema).names)
         results = [
-            measure_sample(part, segment, baseline, now, proxies if segment == EVERYTHING else None)
-            for segment, part in split_sample(conn, catalog, sample)
+            measure_sample(part, segment, reference, now, proxies if segment == EVERYTHING else None)
+            for segment, part in split_sample(sample, reference)
         ]
         upsert_performance(conn, results)
-    mark_window_computed(conn, window, count_sample_delays(sample, max_delay_of(model)), now)
+    mark_window_computed(conn, window, count_sample_delays(sample, label_delay_of(model.settings)), now)
 
 
 class Curves:
