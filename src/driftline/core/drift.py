@@ -37,6 +37,24 @@ class Status(StrEnum):
 _UNDEFINED = (Status.MISSING, Status.NO_REFERENCE)
 
 
+DRIFT_METRICS = (
+    "psi_score",
+    "psi_raw",
+    "psi_pvalue",
+    "ks_statistic",
+    "ks_pvalue",
+    "chi2_statistic",
+    "chi2_pvalue",
+    "js",
+    "kl",
+    "linf",
+    "wasserstein",
+    "pvalue",
+    "qvalue",
+)
+"""The numbers of `Drift`, by the names that reports, the store and the API give them as well."""
+
+
 @dataclass(frozen=True, slots=True)
 class Drift:
     """Drift of every feature [F] in profile order; NaN where a number does not apply.

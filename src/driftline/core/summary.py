@@ -12,6 +12,10 @@ from driftline.core.profile import Profile
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 
+RATES = ("missing_rate", "infinite_rate", "out_of_range_rate", "never_seen_rate")
+"""The rates of `Summary`, by the names that reports, the store and the API give them as well."""
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """One number per feature [F], NaN where it does not apply; `percentiles` [F, 7] at 1, 5, 25, 50, 75, 95, 99.

@@ -3,30 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from driftline.core.drift import KS_LARGE, PSI_LARGE, Drift, NaturalVariation, Status
+from driftline.core.drift import DRIFT_METRICS, KS_LARGE, PSI_LARGE, Drift, NaturalVariation, Status
 from driftline.core.profile import Profile
 from driftline.core.schema import PREDICTION, SCORE
+from driftline.core.summary import RATES
 from driftline.report.distribution import describe_distribution
 from driftline.report.feature import FeatureReport, Statistics
 from driftline.report.inspection import Comparison
 from driftline.report.quality import Side
-
-_OF_DRIFT = (
-    "psi_score",
-    "psi_raw",
-    "psi_pvalue",
-    "ks_statistic",
-    "ks_pvalue",
-    "chi2_statistic",
-    "chi2_pvalue",
-    "js",
-    "kl",
-    "linf",
-    "wasserstein",
-    "pvalue",
-    "qvalue",
-)
-_OF_SUMMARY = ("missing_rate", "infinite_rate", "out_of_range_rate", "never_seen_rate")
 
 
 def measure_features(both: Comparison, drift: Drift, natural: NaturalVariation | None) -> list[FeatureReport]:
@@ -34,8 +18,8 @@ def measure_features(both: Comparison, drift: Drift, natural: NaturalVariation |
     reference = both.reference
     psi = np.full(reference.grid.features, PSI_LARGE) if natural is None else np.maximum(PSI_LARGE, natural.psi[0])
     ks = np.full(reference.grid.features, KS_LARGE) if natural is None else np.maximum(KS_LARGE, natural.ks[0])
-    numbers = {name: getattr(drift, name).tolist() for name in _OF_DRIFT}
-    numbers |= {name: getattr(both.after, name).tolist() for name in _OF_SUMMARY}
+    numbers = {name: getattr(drift, name).tolist() for name in DRIFT_METRICS}
+    numbers |= {name: getattr(both.after, name).tolist() for name in RATES}
     numbers |= {"psi_threshold": psi.tolist(), "ks_threshold": ks.tolist()}
     sides = [measure_side(both, side) for side in Side]
     units = {feature.name: feature.unit for feature in reference.schema.features}

@@ -10,33 +10,14 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Composable, Identifier, Placeholder
 
+from driftline.core.drift import DRIFT_METRICS
 from driftline.core.moment import from_micros
+from driftline.core.summary import RATES
 from driftline.core.window import MICROSECONDS
 
 # The arrays of a row and how they are stored; those of floats are NaN where a metric is not defined.
 METRICS: Mapping[str, np.dtype[Any]] = {
-    **dict.fromkeys(
-        (
-            "psi_score",
-            "psi_raw",
-            "psi_pvalue",
-            "ks_statistic",
-            "ks_pvalue",
-            "chi2_statistic",
-            "chi2_pvalue",
-            "js",
-            "kl",
-            "linf",
-            "wasserstein",
-            "missing_rate",
-            "infinite_rate",
-            "out_of_range_rate",
-            "never_seen_rate",
-            "pvalue",
-            "qvalue",
-        ),
-        np.dtype(np.float32),
-    ),
+    **dict.fromkeys((*DRIFT_METRICS, *RATES), np.dtype(np.float32)),
     **dict.fromkeys(
         ("mean", "std", "p1", "p5", "p25", "p50", "p75", "p95", "p99"),
         np.dtype(np.float64),

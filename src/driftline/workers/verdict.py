@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg import Connection
 
-from driftline.core.drift import Drift, Status, compute_drift
+from driftline.core.drift import DRIFT_METRICS, Drift, Status, compute_drift
 from driftline.core.profile import Profile, empty_profile
 from driftline.core.segment import EVERYTHING
+from driftline.core.summary import RATES
 from driftline.core.window import DAY, Window
 from driftline.store.drift import DriftWindow, upsert_drift
 from driftline.workers.expectation import Expectation, Slice, expect, read_merged
@@ -106,23 +107,8 @@ def list_metrics(drift: Drift, status: Status) -> dict[str, NDArray[Any]]:
     summary = drift.summary
     p1, p5, p25, p50, p75, p95, p99 = summary.percentiles.T
     return {
-        "psi_score": drift.psi_score,
-        "psi_raw": drift.psi_raw,
-        "psi_pvalue": drift.psi_pvalue,
-        "ks_statistic": drift.ks_statistic,
-        "ks_pvalue": drift.ks_pvalue,
-        "chi2_statistic": drift.chi2_statistic,
-        "chi2_pvalue": drift.chi2_pvalue,
-        "js": drift.js,
-        "kl": drift.kl,
-        "linf": drift.linf,
-        "wasserstein": drift.wasserstein,
-        "missing_rate": summary.missing_rate,
-        "infinite_rate": summary.infinite_rate,
-        "out_of_range_rate": summary.out_of_range_rate,
-        "never_seen_rate": summary.never_seen_rate,
-        "pvalue": drift.pvalue,
-        "qvalue": drift.qvalue,
+        **{name: getattr(drift, name) for name in DRIFT_METRICS},
+        **{name: getattr(summary, name) for name in RATES},
         "mean": summary.mean,
         "std": summary.std,
         "p1": p1,
