@@ -14,7 +14,12 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 DEFAULT_FILE = Path("driftline.toml")
 _LAKES = ("s3://", "gs://", "gcs://", "abfs://", "abfss://", "hdfs://", "file:///")
-_SECRET = {"database_url", "samples_url", "kafka"}  # they may hold a password
+_SECRET = {"database_url", "samples_url", "kafka", "destinations", "actions"}  # they may hold a password
+_JSON = {  # what variables of these settings hold
+    "kafka": '{"sasl.password": "…"}',
+    "destinations": '{"chat": {"type": "slack", "url": "env:SLACK_WEBHOOK"}}',
+    "actions": '{"retrain": {"type": "retrain_webhook", "url": "https://…"}}',
+}
 
 
 class InvalidSettings(ValueError):
@@ -55,6 +60,10 @@ class Settings(BaseSettings):
     retention_samples_days: int = Field(30, ge=1)
     retention_dead_letters_days: int = Field(30, ge=1)
 
+    public_url: str | None = None
+    destinations: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    actions: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
     @field_validator("database_url")
     @classmethod
     def _check_url(cls, url: str | None) -> str | None:
@@ -68,6 +77,13 @@ class Settings(BaseSettings):
         if url is not None and not url.startswith(_LAKES):
             raise ValueError(f"it must begin with one of {', '.join(_LAKES)}, e.g. s3://bucket/folder")
         return url
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("it must look like https://driftline.example.com")
+        return url and url.rstrip("/")
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -98,9 +114,10 @@ def load_settings(config: Path | None = None) -> Settings:
         content = _read_file(file)
     try:
         return Settings(**content)
-    except SettingsError:  # of all variables, this one alone is JSON
+    except SettingsError as error:
+        name = next((name for name in _JSON if f'"{name}"' in str(error)), "kafka")
         raise InvalidSettings(
-            'setting kafka (from DRIFTLINE_KAFKA): it must be JSON, e.g. {"sasl.password": "…"}'
+            f"setting {name} (from DRIFTLINE_{name.upper()}): it must be JSON, e.g. {_JSON[name]}"
         ) from None
     except ValidationError as error:
         raise InvalidSettings("\n".join(_explain(fault, file) for fault in error.errors())) from None

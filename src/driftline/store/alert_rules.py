@@ -1,0 +1,106 @@
+"""Alert rules as they are kept: by id, each with where it came from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier, Placeholder
+
+from driftline.core.rules import Comparison, Measure, Rule, Severity
+from driftline.store.errors import NotFound
+
+_COLUMNS = {
+    "rule_id": "rule_id",
+    "model_id": "model",
+    "model_version": "version",
+    "feature_name": "feature",
+    "segment": "segment",
+    "reference_kind": "reference_kind",
+    "metric_type": "metric",
+    "comparison": "comparison",
+    "measure": "measure",
+    "threshold": "threshold",
+    "band_windows": "band_windows",
+    "consecutive_windows": "consecutive_windows",
+    "recover_windows": "recover_windows",
+    "min_samples": "min_samples",
+    "min_maturity": "min_maturity",
+    "require_significance": "require_significance",
+    "severity": "severity",
+    "actions": "actions",
+    "owner": "owner",
+    "runbook": "runbook",
+}
+_READ = {"comparison": Comparison, "measure": Measure, "severity": Severity, "actions": tuple}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRule:
+    """A rule and where it came from: `preset`, `api` or `file`. Times are microseconds."""
+
+    rule: Rule
+    origin: str
+    created_at: int
+    updated_at: int
+
+
+_SELECT = SQL("SELECT {}, origin, created_at, updated_at FROM alert_rules").format(
+    SQL(", ").join(map(Identifier, _COLUMNS))
+)
+_UPSERT = SQL(
+    "INSERT INTO alert_rules ({}, origin) VALUES ({}, %(origin)s) ON CONFLICT ON CONSTRAINT alert_rules_pkey"
+    " DO UPDATE SET {}, origin = excluded.origin, updated_at = now()"
+).format(
+    SQL(", ").join(map(Identifier, _COLUMNS)),
+    SQL(", ").join(map(Placeholder, _COLUMNS)),
+    SQL(", ").join(SQL("{0} = excluded.{0}").format(Identifier(name)) for name in _COLUMNS if name != "rule_id"),
+)
+
+
+def upsert_rules(conn: Connection, rules: Sequence[Rule], origin: str) -> None:
+    """Write rules, replacing those of the same ids."""
+    with conn.cursor() as cursor:
+        cursor.executemany(_UPSERT, [{**_write(rule), "origin": origin} for rule in rules])
+
+
+def list_rules(conn: Connection, *, origin: str | None = None) -> list[StoredRule]:
+    """List all rules, or those of an origin, by id."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(
+            _SELECT + SQL(" WHERE %(origin)s::text IS NULL OR origin = %(origin)s ORDER BY rule_id"),
+            {"origin": origin},
+        )
+        return [_read(row) for row in cursor.fetchall()]
+
+
+def get_rule(conn: Connection, rule_id: str) -> StoredRule:
+    """Find a rule. Raises NotFound."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(_SELECT + SQL(" WHERE rule_id = %s"), (rule_id,))
+        row = cursor.fetchone()
+    if row is None:
+        raise NotFound(f"there is no rule {rule_id!r}")
+    return _read(row)
+
+
+def delete_rules(conn: Connection, rule_ids: Sequence[str]) -> None:
+    """Delete rules; end their alerts before (`workers.alerts.end_rules`)."""
+    conn.execute("DELETE FROM alert_rules WHERE rule_id = ANY(%s)", (list(rule_ids),))
+
+
+def _write(rule: Rule) -> dict[str, object]:
+    values = {column: getattr(rule, name) for column, name in _COLUMNS.items()}
+    return (
+        values
+        | {name: str(values[name]) for name in ("comparison", "measure", "severity")}
+        | {"actions": list(rule.actions)}
+    )
+
+
+def _read(row: Mapping[str, Any]) -> StoredRule:
+    values = {
+        name: _READ[name](row[column]) if name in _READ else row[column] for column, name in _COLUMNS.items()
+    }
+    return StoredRule(Rule(**values), row["origin"], row["created_at"], row["updated_at"])
