@@ -1,11 +1,13 @@
 """POST /models, GET /models, GET|PATCH|DELETE /models/{model_id}."""
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
+from driftline.store.alert_rules import list_rules, upsert_rules
 from driftline.store.database import Database
 from driftline.store.versions import get_version
 from tests.api.examples import FRAUD, NAMES, NOON, make_frame, upload_reference, write_window
@@ -298,3 +300,41 @@ def test_a_label_on_expiry_is_what_the_model_predicts(client: httpx.Client) -> N
     changed = client.patch("/models/prices", json={"settings": {"label_on_expiry": 1.5, "join_tolerance_s": 60}})
     settings = changed.json()["settings"]
     assert (settings["label_on_expiry"], settings["join_tolerance_s"]) == (1.5, 60)
+
+
+def test_a_new_model_starts_with_the_rules_of_its_preset(client: httpx.Client, database: Database) -> None:
+    """By default those of `default`; the same registration again leaves what somebody has changed."""
+    body = {"model_id": "fraud", "version": "1", "task": "binary"}
+    assert client.post("/models", json=body).status_code == 201
+    with database.transaction() as conn:
+        rules = {each.rule.rule_id: each for each in list_rules(conn)}
+        assert set(rules) == {
+            f"fraud.{name}"
+            for name in ("drifted_share", "missing", "no_data", "prediction_drift", "score_drift", "performance")
+        }
+        assert {each.origin for each in rules.values()} == {"preset"}
+        changed = dataclasses.replace(rules["fraud.missing"].rule, threshold=0.9)
+        upsert_rules(conn, [changed], "api")
+    assert client.post("/models", json=body).status_code == 200
+    assert client.post("/models", json={**body, "version": "2"}).status_code == 201
+    with database.transaction() as conn:
+        assert {each.rule for each in list_rules(conn)} >= {changed}
+        assert len(list_rules(conn)) == 6
+
+
+def test_a_model_names_its_preset_and_the_features_to_watch(client: httpx.Client, database: Database) -> None:
+    schema = {"features": [{"name": "amount", "kind": "numeric"}], "score": None}
+    body = {"model_id": "fraud", "version": "1", "schema": schema}
+    wrong = client.post("/models", json={**body, "alerts": {"features": ["amonut"]}})
+    assert wrong.status_code == 422
+    assert "'amonut'" in wrong.json()["detail"]
+    assert client.post("/models", json={**body, "alerts": {"preset": "none"}}).status_code == 201
+    other = {**body, "model_id": "loans", "alerts": {"preset": "quiet", "features": ["amount"]}}
+    assert client.post("/models", json=other).status_code == 201
+    with database.transaction() as conn:
+        rules = {each.rule.rule_id: each.rule for each in list_rules(conn)}
+    assert all(name.startswith("loans.") for name in rules)
+    assert rules["loans.drift.amount"].consecutive_windows == 6
+    assert client.delete("/models/loans").status_code == 204
+    with database.transaction() as conn:
+        assert list_rules(conn) == []

@@ -42,6 +42,7 @@ _SCHEMA_SHAPE = {
                     "dtype": {"enum": ["float32", "float64", "category"]},
                     "unit": {"type": "string"},
                     "description": {"type": "string"},
+                    "source": {"type": "string"},
                 },
             },
         },
@@ -99,6 +100,19 @@ class ModelSettings(BaseModel):
     )
 
 
+class StartingRules(BaseModel):
+    """Which alert rules a new model starts with; read when the model is made, and changed as rules afterwards."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    preset: Literal["quiet", "default", "sensitive", "none"] = Field(
+        default="default", description="How easily they fire; docs/alerts.md lists the rules of each."
+    )
+    features: list[Text] = Field(
+        default=[], max_length=100, description="Inputs to watch by themselves, beside the model as a whole."
+    )
+
+
 class NewVersion(BaseModel):
     """A model version to register. The model is made with its first version."""
 
@@ -137,6 +151,7 @@ class NewVersion(BaseModel):
     time_zone: Text = Field("UTC", description="The IANA zone in which days begin.")
     schema_: Annotated[dict[str, Any] | None, WithJsonSchema(_SCHEMA_SHAPE)] = Field(default=None, alias="schema")
     settings: ModelSettings = ModelSettings()
+    alerts: StartingRules = StartingRules()
 
 
 class ModelChange(BaseModel):

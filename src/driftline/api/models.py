@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from driftline.api.baselines import choose_positive, describe_baseline
 from driftline.api.context import AppSettings, OpenDatabase
 from driftline.api.model_body import ModelChange, NewVersion, Text
-from driftline.api.moments import format_moment
+from driftline.api.moments import format_moment, read_clock
 from driftline.api.names import ModelIdInPath, VersionName
 from driftline.api.problem import describe_problems
 from driftline.api.registration import check_expiry_label, find_version, register
@@ -24,6 +24,7 @@ from driftline.store.references import list_grids
 from driftline.store.sampling import LABEL_DELAY_S, announce_n
 from driftline.store.traffic import name_versions
 from driftline.store.versions import Version, list_versions
+from driftline.workers.alerts import end_model_alerts
 
 router = APIRouter(tags=["models"])
 
@@ -143,9 +144,10 @@ def change(
     responses=describe_problems("not-found"),
 )
 def delete(model_id: ModelIdInPath, database: OpenDatabase) -> None:
-    """Delete a model, its versions and references, and all that was measured of it."""
+    """Delete a model, its versions and references, and all that was measured of it. Its open alerts end."""
     with database.transaction() as conn:
         delete_model(conn, model_id)
+        end_model_alerts(conn, model_id, None, "model deleted", read_clock())
 
 
 def _show_model(conn: Connection, model_id: str, version: str | None, settings: Settings) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from psycopg import Connection
 from driftline.api.model_body import NewVersion
 from driftline.api.problem import Refusal
 from driftline.core.errors import InvalidSchema
-from driftline.core.schema import Schema, Task, layout
+from driftline.core.rule_presets import Preset, make_preset
+from driftline.core.schema import PREDICTION, SCORE, Schema, Task, layout
 from driftline.core.window import format_length, parse_length
+from driftline.store.alert_rules import add_rules
 from driftline.store.errors import NotFound
 from driftline.store.models import Model, create_model, get_model, update_model
 from driftline.store.traffic import busiest_version, name_versions
@@ -50,6 +52,7 @@ def register(conn: Connection, new: NewVersion) -> bool:
         model = get_model(conn, new.model_id)
     except NotFound:
         model = _make_model(conn, new)
+        install_rules(conn, model, new)
     else:
         _check_same(model, new)
         if model.task is None and new.task is not None:
@@ -91,6 +94,30 @@ def _make_model(conn: Connection, new: NewVersion) -> Model:
         time_zone=time_zone,
         settings=new.settings.model_dump(exclude_none=True),
     )
+
+
+def install_rules(conn: Connection, model: Model, new: NewVersion) -> None:
+    """Give a new model the alert rules of its preset; rules of their names that are there already stay."""
+    if new.alerts.preset == "none":
+        return
+    outputs: tuple[str, ...] = (PREDICTION, SCORE)
+    if new.schema_ is not None:
+        names = layout(_read_schema(model, new.schema_)).names
+        outputs = tuple(name for name in outputs if name in names)
+        if unknown := [name for name in new.alerts.features if name not in names]:
+            raise Refusal(
+                "invalid-request",
+                f"alerts.features: the schema has no feature {unknown[0]!r}; correct its name or leave it out",
+                field="alerts.features",
+            )
+    rules = make_preset(
+        Preset(new.alerts.preset),
+        model.model_id,
+        outputs=outputs,
+        features=new.alerts.features,
+        task=None if model.task is None else Task(model.task),
+    )
+    add_rules(conn, rules, "preset")
 
 
 def check_expiry_label(task: str | None, settings: Mapping[str, Any]) -> None:

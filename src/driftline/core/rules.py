@@ -96,6 +96,10 @@ class Rule:
         dropped = measured and self.comparison is Comparison.DROP_FROM_BASELINE
         return self.require_significance and (kind is Kind.DRIFT or dropped)
 
+    def watches(self, model_id: str, version: str) -> bool:
+        """Tell whether the rule watches anything of a model version."""
+        return _matches(self.model, model_id) and _matches(self.version, version)
+
     def applies(self, model_id: str, version: str, segment: str, reference_kind: str) -> bool:
         """Tell whether the rule watches a segment of a model version; `segment` `*` means all but the whole.
 
@@ -104,8 +108,7 @@ class Rule:
         (True, False)
         """
         return (
-            _matches(self.model, model_id)
-            and _matches(self.version, version)
+            self.watches(model_id, version)
             and (self.segment == segment or (segment != "" and _matches(self.segment, segment)))
             and self.reference_kind == reference_kind
         )

@@ -73,7 +73,8 @@ class Feature:
     """One input column of a model.
 
     `dtype` is how it travels: float32 unless the values need more (large integers, datetimes as
-    seconds since the epoch), `category` for categorical features only.
+    seconds since the epoch), `category` for categorical features only. `source` names what it comes from, such
+    as a table or a feature view: alerts of models that share a source are told together.
 
     >>> Feature("amount", Kind.NUMERIC, unit="EUR").dtype
     <Dtype.FLOAT32: 'float32'>
@@ -84,6 +85,7 @@ class Feature:
     dtype: Dtype | None = None
     unit: str | None = None
     description: str | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
         """Fill in the dtype of the kind, and refuse one that cannot hold it; plain texts will do for both."""
@@ -95,7 +97,7 @@ class Feature:
                 f"feature {self.name!r}: kind {self.kind} cannot travel as {self.dtype}; leave `dtype` out",
                 field=self.name,
             )
-        for what, text in (("unit", self.unit), ("description", self.description)):
+        for what, text in (("unit", self.unit), ("description", self.description), ("source", self.source)):
             if text is not None and (not isinstance(text, str) or len(text) > MAX_TEXT or mend_text(text) != text):
                 raise InvalidSchema(
                     f"feature {self.name!r}: {what} must be text of at most {MAX_TEXT:,} characters, no NUL",
@@ -270,7 +272,7 @@ def layout(schema: Schema) -> Layout:
     )
 
 
-_FEATURE_KEYS = ("name", "kind", "dtype", "unit", "description")
+_FEATURE_KEYS = ("name", "kind", "dtype", "unit", "description", "source")
 _SCALAR_KEYS = ("time_zone", "prediction", "score", "timestamp", "entity_id", "label")
 
 
@@ -337,6 +339,7 @@ def _read_feature(path: str, entry: object) -> Feature:
         dtype=None if dtype is None else _read_enum(Dtype, dtype, f"{path}.dtype"),
         unit=entry.get("unit"),
         description=entry.get("description"),
+        source=entry.get("source"),
     )
 
 

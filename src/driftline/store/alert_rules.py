@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import dict_row
-from psycopg.sql import SQL, Identifier, Placeholder
+from psycopg.sql import SQL, Composed, Identifier, Placeholder
 
 from driftline.core.rules import Comparison, Measure, Rule, Severity
 from driftline.store.errors import NotFound
@@ -49,20 +49,24 @@ class StoredRule:
 _SELECT = SQL("SELECT {}, origin, created_at, updated_at FROM alert_rules").format(
     SQL(", ").join(map(Identifier, _COLUMNS))
 )
-_UPSERT = SQL(
-    "INSERT INTO alert_rules ({}, origin) VALUES ({}, %(origin)s) ON CONFLICT ON CONSTRAINT alert_rules_pkey"
-    " DO UPDATE SET {}, origin = excluded.origin, updated_at = now()"
-).format(
+_INSERT = SQL("INSERT INTO alert_rules ({}, origin) VALUES ({}, %(origin)s) ON CONFLICT ({}) DO ").format(
     SQL(", ").join(map(Identifier, _COLUMNS)),
     SQL(", ").join(map(Placeholder, _COLUMNS)),
-    SQL(", ").join(SQL("{0} = excluded.{0}").format(Identifier(name)) for name in _COLUMNS if name != "rule_id"),
+    Identifier("rule_id"),
 )
+_UPDATE = SQL("UPDATE SET {}, origin = excluded.origin, updated_at = now()").format(
+    SQL(", ").join(SQL("{0} = excluded.{0}").format(Identifier(name)) for name in _COLUMNS if name != "rule_id")
+)
+
+
+def add_rules(conn: Connection, rules: Sequence[Rule], origin: str) -> None:
+    """Write rules; those whose ids are taken are left as they are."""
+    _insert(conn, _INSERT + SQL("NOTHING"), rules, origin)
 
 
 def upsert_rules(conn: Connection, rules: Sequence[Rule], origin: str) -> None:
     """Write rules, replacing those of the same ids."""
-    with conn.cursor() as cursor:
-        cursor.executemany(_UPSERT, [{**_write(rule), "origin": origin} for rule in rules])
+    _insert(conn, _INSERT + _UPDATE, rules, origin)
 
 
 def list_rules(conn: Connection, *, origin: str | None = None) -> list[StoredRule]:
@@ -88,6 +92,11 @@ def get_rule(conn: Connection, rule_id: str) -> StoredRule:
 def delete_rules(conn: Connection, rule_ids: Sequence[str]) -> None:
     """Delete rules; end their alerts before (`workers.alerts.end_rules`)."""
     conn.execute("DELETE FROM alert_rules WHERE rule_id = ANY(%s)", (list(rule_ids),))
+
+
+def _insert(conn: Connection, query: Composed, rules: Sequence[Rule], origin: str) -> None:
+    with conn.cursor() as cursor:
+        cursor.executemany(query, [{**_write(rule), "origin": origin} for rule in rules])
 
 
 def _write(rule: Rule) -> dict[str, object]:

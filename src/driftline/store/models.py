@@ -21,6 +21,7 @@ _MEASURED = (
     "sample_files",
     "accepted_batches",
     "dead_letters",
+    "alert_states",
 )
 _CHANGEABLE = {"task", "owner", "team", "time_zone", "settings"}
 
@@ -146,6 +147,7 @@ def delete_model(conn: Connection, model_id: str) -> None:
         " AND m.model_id = %s",
         (model_id,),
     )
+    conn.execute("DELETE FROM alert_rules WHERE model_id = %s AND origin = 'preset'", (model_id,))
     conn.execute("DELETE FROM joined_models WHERE model_id = %s", (model_id,))  # and labels and windows with it
 
 

@@ -1,4 +1,4 @@
-"""What workers know about versions: schemas, windows and references, read once and kept for a moment."""
+"""What workers know about versions: schemas, windows, references, rules; read once and kept for a moment."""
 
 import time
 from collections import OrderedDict
@@ -9,11 +9,13 @@ from psycopg import Connection
 
 from driftline.core.category import mend_text
 from driftline.core.reference import Reference, decode_reference
+from driftline.core.rules import Rule
 from driftline.core.schema import Schema
 from driftline.store.errors import NotFound
 from driftline.store.models import get_model
 from driftline.store.references import get_reference, list_grids
 from driftline.store.versions import get_version
+from driftline.workers.rule_book import RuleBook
 
 _FRESH_S = 2.0
 _MAX_BYTES = 1 << 30  # of decoded references
@@ -46,12 +48,13 @@ class KnownVersion:
 
 
 class Catalog:
-    """Versions and decoded references, at most two seconds old. Not for use by several threads at once."""
+    """Versions, decoded references and rules, at most two seconds old. Not for use by several threads at once."""
 
     def __init__(self) -> None:
         self._versions: dict[Key, tuple[float, KnownVersion]] = {}
         self._references: OrderedDict[tuple[str, str, int, str], Reference] = OrderedDict()
         self._bytes = 0
+        self._rules = RuleBook()
 
     def find_version(self, conn: Connection, model_id: str, version: str) -> KnownVersion | None:
         """Find a version that has a schema; None when there is none, which is never remembered."""
@@ -82,9 +85,14 @@ class Catalog:
         self._references.move_to_end(key)
         return reference
 
+    def find_rules(self, conn: Connection, version: KnownVersion) -> tuple[Rule, ...]:
+        """Give the rules that may watch a version."""
+        return self._rules.find(conn, version.model_id, version.model_version)
+
     def forget(self) -> None:
         """Read everything again: something did not fit."""
         self._versions.clear()
+        self._rules = RuleBook()
 
 
 def _count_bytes(reference: Reference) -> int:

@@ -12,6 +12,7 @@ from driftline.core.moment import from_micros, to_micros
 from driftline.core.natural import hour_of_week
 from driftline.core.profile import Profile, decode_profile, merge_profiles
 from driftline.core.reference import Reference
+from driftline.core.rules import Rule
 from driftline.core.segment import EVERYTHING
 from driftline.core.window import DAY, Window
 from driftline.store.profiles import read_profiles
@@ -25,13 +26,15 @@ _ROLLING_DAYS = 7
 class Slice:
     """One segment of a version ('' is everything), as counted in the grid of one reference.
 
-    `natural` is how far its windows stray from the reference on their own, as far as that is known.
+    `natural` is how far its windows stray from the reference on their own, as far as that is known; `rules` are
+    those that may watch it.
     """
 
     version: KnownVersion
     reference: Reference
     segment: str
     natural: NaturalVariation | None
+    rules: tuple[Rule, ...] = ()
 
     @property
     def grid(self) -> Grid:

@@ -1,4 +1,4 @@
-"""The monitor: closes windows, merges their parts and writes their drift.
+"""The monitor: closes windows, merges their parts, writes their drift and judges it by the rules.
 
 Each window is a transaction under a lock of its version, so several monitors can share the work. A window
 that grew while it was computed is computed again: its `seq` is ahead of its `computed_seq`.
@@ -203,7 +203,8 @@ def _roll_up(conn: Connection, catalog: Catalog, version: KnownVersion, window: 
 
 def _cut(conn: Connection, catalog: Catalog, version: KnownVersion, grid_id: str, step: int) -> Slice:
     reference = catalog.find_reference(conn, version, grid_id)
-    return Slice(version, reference, EVERYTHING, find_natural(conn, version, reference, step))
+    natural, rules = find_natural(conn, version, reference, step), catalog.find_rules(conn, version)
+    return Slice(version, reference, EVERYTHING, natural, rules)
 
 
 def _is_judged(conn: Connection, version: KnownVersion, day: Window) -> bool:

@@ -1,4 +1,4 @@
-"""Performance: computes the metrics of windows whose labels or predictions have changed.
+"""Performance: computes the metrics of windows whose labels or predictions have changed, and judges them.
 
 Each window is a transaction under a lock of its own, so several workers can share the work. What changes while a
 window is computed makes it due again.
@@ -6,20 +6,23 @@ window is computed makes it due again.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from psycopg import Connection, OperationalError
 
 from driftline.core.maturity import DelayCurve
+from driftline.core.reference import Reference
+from driftline.core.rule_metric import Kind
 from driftline.core.schema import layout
 from driftline.core.segment import EVERYTHING
 from driftline.core.window import Window
 from driftline.settings import Settings
+from driftline.store.baselines import read_baseline
 from driftline.store.database import Database
 from driftline.store.errors import NotFound
 from driftline.store.models import Model, get_model
-from driftline.store.performance import upsert_performance
+from driftline.store.performance import PerformanceResult, upsert_performance
 from driftline.store.performance_windows import (
     PerformanceWindow,
     list_due_windows,
@@ -27,8 +30,10 @@ from driftline.store.performance_windows import (
     mark_window_tried,
 )
 from driftline.store.sampling import label_delay_of
+from driftline.workers.alerts import judge
 from driftline.workers.catalog import Catalog, KnownVersion
 from driftline.workers.early_warnings import read_proxies
+from driftline.workers.judged_windows import describe_performance
 from driftline.workers.measuring import (
     count_sample_delays,
     find_reference,
@@ -42,6 +47,7 @@ from driftline.workers.measuring import (
 CYCLE_S = 1.0
 _BATCH = 100
 _FRESH_S = 30.0
+_KINDS = (Kind.LABELS, Kind.ESTIMATE)
 
 logger = structlog.get_logger("driftline.performance")
 
@@ -134,7 +140,28 @@ def compute_performance(
             for segment, part in split_sample(sample, reference)
         ]
         upsert_performance(conn, results)
+        _judge(conn, catalog, version, reference, results, now)
     mark_window_computed(conn, window, count_sample_delays(sample, label_delay_of(model.settings)), now)
+
+
+def _judge(
+    conn: Connection,
+    catalog: Catalog,
+    version: KnownVersion,
+    reference: Reference | None,
+    results: Sequence[PerformanceResult],
+    now: int,
+) -> None:
+    """Judge a window and its segments by the rules that watch performance."""
+    rules = [rule for rule in catalog.find_rules(conn, version) if rule.watched.kind in _KINDS]
+    if not rules:
+        return
+    grid_id = None if reference is None else reference.grid.grid_id
+    for result in results:
+        baseline = None
+        if grid_id is not None:
+            baseline = read_baseline(conn, result.model_id, result.model_version, result.segment, grid_id)
+        judge(conn, rules, describe_performance(result, baseline), now, _KINDS)
 
 
 class Curves:

@@ -9,11 +9,14 @@ from psycopg import Connection
 
 from driftline.core.drift import DRIFT_METRICS, Drift, Status, compute_drift
 from driftline.core.profile import Profile, empty_profile
+from driftline.core.rule_metric import Kind
 from driftline.core.segment import EVERYTHING
 from driftline.core.summary import RATES
 from driftline.core.window import DAY, Window
 from driftline.store.drift import DriftWindow, upsert_drift
+from driftline.workers.alerts import judge
 from driftline.workers.expectation import Expectation, Slice, expect, read_merged
+from driftline.workers.judged_windows import describe_drift, describe_traffic
 from driftline.workers.pools import Place, find_place
 
 
@@ -26,6 +29,8 @@ def judge_open(conn: Connection, cut: Slice, window: Window, profile: Profile, n
 def judge_closed(conn: Connection, cut: Slice, window: Window, profile: Profile, now: int) -> Place:
     """Write the verdict on a closed window, and on the later windows whose pool it belongs to; gives its place."""
     place = find_place(conn, cut, window, profile)
+    if cut.rules:
+        judge(conn, cut.rules, describe_traffic(conn, cut, window, profile, now), now, (Kind.TRAFFIC,))
     _judge_pool(conn, cut, window, place, now)
     for later in place.later:
         end = Window(later.window_start, later.window_end)
@@ -66,7 +71,11 @@ def _judge_pool(conn: Connection, cut: Slice, window: Window, place: Place, now:
         expected = expect(conn, cut, kind, span)
         status = Status.NO_REFERENCE if expected is None and place.status is Status.OK else place.status
         drift = compare(cut, expected, profile)
-        _write(conn, cut, kind, window, replace(place, status=status), drift, profile, now)
+        found = replace(place, status=status)
+        _write(conn, cut, kind, window, found, drift, profile, now)
+        if cut.rules:
+            judged = describe_drift(cut, kind, window, found, drift, expected)
+            judge(conn, cut.rules, judged, now, (Kind.DRIFT, Kind.QUALITY, Kind.SHARE))
 
 
 def _write(
