@@ -54,6 +54,11 @@ class States:
         """Which subjects have an open alert [S]."""
         return np.isin(self.standing, LOUD)
 
+    @property
+    def moving(self) -> bool:
+        """Whether a subject is on the way to fire or to resolve."""
+        return bool(np.isin(self.standing, (Standing.PENDING, Standing.RECOVERING)).any())
+
 
 def start_states(rule: Rule, features: tuple[str, ...]) -> States:
     """Give the states of subjects that have not been judged.

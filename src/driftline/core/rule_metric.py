@@ -21,6 +21,10 @@ class Kind(StrEnum):
     ESTIMATE = "estimate"  # of a model: needs no labels
 
 
+OF_PERFORMANCE = (Kind.LABELS, Kind.ESTIMATE)
+"""The kinds that are measured when labels come, and not when a window closes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A metric that rules may watch; `column` is its name among the numbers of a window.

@@ -25,7 +25,7 @@ def read_states(
     """Read where rules stand, and keep others from changing that until the end of the transaction."""
     rows = conn.execute(
         "SELECT rule_id, payload FROM alert_states WHERE model_id = %s AND model_version = %s AND segment = %s"
-        " AND rule_id = ANY(%s) FOR NO KEY UPDATE",
+        " AND rule_id = ANY(%s) ORDER BY rule_id FOR NO KEY UPDATE",
         (model_id, model_version, segment, list(rule_ids)),
     )
     return {rule_id: decode_states(payload) for rule_id, payload in rows}
@@ -37,10 +37,14 @@ def write_states(
     """Write where rules stand, by rule id."""
     with conn.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO alert_states (model_id, model_version, segment, rule_id, payload)"
-            " VALUES (%s, %s, %s, %s, %s)"
-            " ON CONFLICT ON CONSTRAINT alert_states_pkey DO UPDATE SET payload = excluded.payload",
-            [(model_id, model_version, segment, rule_id, encode_states(each)) for rule_id, each in states.items()],
+            "INSERT INTO alert_states (model_id, model_version, segment, rule_id, payload, moving)"
+            " VALUES (%s, %s, %s, %s, %s, %s)"
+            " ON CONFLICT ON CONSTRAINT alert_states_pkey"
+            " DO UPDATE SET payload = excluded.payload, moving = excluded.moving",
+            [
+                (model_id, model_version, segment, rule_id, encode_states(each), each.moving)
+                for rule_id, each in states.items()
+            ],
         )
 
 

@@ -174,7 +174,7 @@ def list_due(
     is due when that has passed its end plus the allowed lateness and so has the version's own event time, or
     the version has been silent for the idle time. A model's settings override both. A version with samples that
     wait to be counted has no due windows. The oldest windows of all versions come first, so that a replay of a
-    year keeps nobody waiting.
+    year keeps nobody waiting; among them those that may fire an alert or resolve one.
     """
     return _select(
         conn,
@@ -189,6 +189,8 @@ def list_due(
           AND NOT EXISTS (SELECT FROM sample_files s WHERE s.status = 'no_reference'
                           AND s.model_id = w.model_id AND s.model_version = w.model_version)
         ORDER BY row_number() OVER (PARTITION BY w.model_id, w.model_version ORDER BY w.window_end),
+                 EXISTS (SELECT FROM alert_states a WHERE a.model_id = w.model_id
+                         AND a.model_version = w.model_version AND a.moving) DESC,
                  w.window_end, w.model_id, w.model_version
         LIMIT %(limit)s
         """,

@@ -4,13 +4,12 @@ What fires is kept once, joins the incident of its model, and makes that inciden
 which people are told.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from psycopg import Connection
 
 from driftline.core.alert_window import JudgedWindow
 from driftline.core.alerting import Event, Happening, end_alerts, judge_window
-from driftline.core.rule_metric import Kind
 from driftline.core.rules import Rule, Severity, select_rules
 from driftline.store.alert_states import delete_states, list_subjects, read_states, write_states
 from driftline.store.alerts import Alert, add_alert, end_alert, find_open_alert, list_open_alerts
@@ -20,19 +19,13 @@ RECOVERED, NOT_WATCHED = "recovered", "no longer watched"
 _ENDED = {Happening.RESOLVED: RECOVERED, Happening.ENDED: NOT_WATCHED}
 
 
-def judge(
-    conn: Connection, rules: Sequence[Rule], window: JudgedWindow, now: int, kinds: Collection[Kind]
-) -> None:
-    """Judge a window by the rules that watch metrics of some kinds; keep where they stand, and what fired.
+def judge(conn: Connection, rules: Sequence[Rule], window: JudgedWindow, now: int) -> None:
+    """Judge a window by the rules that watch it; keep where they stand, and what fired.
 
     Another call with the same window, or one whose rows were judged already, changes nothing.
     """
     whose = (window.model_id, window.model_version, window.segment)
-    watching = {
-        rule.rule_id: rule
-        for rule in select_rules(rules, *whose, window.reference_kind)
-        if rule.watched.kind in kinds
-    }
+    watching = {rule.rule_id: rule for rule in select_rules(rules, *whose, window.reference_kind)}
     if not watching:
         return
     states = read_states(conn, *whose, list(watching))

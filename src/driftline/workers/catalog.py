@@ -18,7 +18,7 @@ from driftline.store.versions import get_version
 from driftline.workers.rule_book import RuleBook
 
 _FRESH_S = 2.0
-_MAX_BYTES = 1 << 30  # of decoded references
+_MAX_BYTES = 2 << 30  # of decoded references: those of 1,000 models of 500 features take 1.3 GB
 
 Key = tuple[str, str]
 

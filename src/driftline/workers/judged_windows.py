@@ -21,28 +21,28 @@ from driftline.workers.pools import Place
 _DRIFT_COLUMNS = sorted({metric.column for metric in METRICS.values() if metric.kind is Kind.DRIFT})
 
 
-def describe_traffic(conn: Connection, cut: Slice, window: Window, profile: Profile, now: int) -> JudgedWindow:
+def measure_traffic(conn: Connection, cut: Slice, profile: Profile, now: int) -> dict[str, float]:
     """Say how much came in a closed window, whatever that is worth; `profile` is the window's own."""
-    clock = read_version_clock(conn, cut.version.model_id, cut.version.model_version)
     totals = {"volume": float(profile.weight)}
-    if clock is not None:
-        totals["data_age"] = max(now - clock[1], 0) / MICROSECONDS
-    return JudgedWindow(
-        model_id=cut.version.model_id,
-        model_version=cut.version.model_version,
-        window=window,
-        pool_start=window.start,
-        segment=cut.segment,
-        totals=totals,
-        n_eff=profile.effective_rows,
-    )
+    if any(rule.metric == "data_age" for rule in cut.rules):
+        clock = read_version_clock(conn, cut.version.model_id, cut.version.model_version)
+        if clock is not None:
+            totals["data_age"] = max(now - clock[1], 0) / MICROSECONDS
+    return totals
 
 
 def describe_drift(
-    cut: Slice, kind: str, window: Window, place: Place, drift: Drift, expected: Expectation | None
+    cut: Slice,
+    kind: str,
+    window: Window,
+    place: Place,
+    drift: Drift,
+    expected: Expectation | None,
+    traffic: Mapping[str, float],
 ) -> JudgedWindow:
-    """Say how far the pool that ends with a window has drifted, and what is wrong with its data."""
+    """Say how far the pool that ends with a window has drifted, what is wrong with its data, and its traffic."""
     inputs = (drift.status == Status.OK) & ~cut.reference.outputs
+    share = {"drifted_share": float(drift.drifted[inputs].mean())} if inputs.any() else {}
     natural = None if expected is None else expected.natural
     return JudgedWindow(
         model_id=cut.version.model_id,
@@ -56,7 +56,7 @@ def describe_drift(
         | {name: getattr(drift.summary, name) for name in RATES},
         status=drift.status if place.status is Status.OK else np.full(len(drift.status), place.status, np.object_),
         window_status=place.status,
-        totals={"drifted_share": float(drift.drifted[inputs].mean())} if inputs.any() else {},
+        totals={**share, **traffic},
         baselines=_read_rates(cut, expected),
         natural={} if natural is None else {"psi": natural.psi[0], "ks": natural.ks[0]},
         n_eff=drift.effective_rows,

@@ -14,6 +14,7 @@ from psycopg import Connection, OperationalError
 from driftline.core.coarse import coarsen_profile
 from driftline.core.drift import Status
 from driftline.core.profile import decode_profile, encode_profile
+from driftline.core.rule_metric import OF_PERFORMANCE
 from driftline.core.segment import EVERYTHING
 from driftline.core.sliced import SlicedProfile, decode_sliced, merge_sliced
 from driftline.core.window import DAY, MICROSECONDS, Window, window_of
@@ -203,8 +204,9 @@ def _roll_up(conn: Connection, catalog: Catalog, version: KnownVersion, window: 
 
 def _cut(conn: Connection, catalog: Catalog, version: KnownVersion, grid_id: str, step: int) -> Slice:
     reference = catalog.find_reference(conn, version, grid_id)
-    natural, rules = find_natural(conn, version, reference, step), catalog.find_rules(conn, version)
-    return Slice(version, reference, EVERYTHING, natural, rules)
+    natural = find_natural(conn, version, reference, step)
+    rules = (rule for rule in catalog.find_rules(conn, version) if rule.watched.kind not in OF_PERFORMANCE)
+    return Slice(version, reference, EVERYTHING, natural, tuple(rules))
 
 
 def _is_judged(conn: Connection, version: KnownVersion, day: Window) -> bool:

@@ -13,7 +13,7 @@ from psycopg import Connection, OperationalError
 
 from driftline.core.maturity import DelayCurve
 from driftline.core.reference import Reference
-from driftline.core.rule_metric import Kind
+from driftline.core.rule_metric import OF_PERFORMANCE
 from driftline.core.schema import layout
 from driftline.core.segment import EVERYTHING
 from driftline.core.window import Window
@@ -47,7 +47,6 @@ from driftline.workers.measuring import (
 CYCLE_S = 1.0
 _BATCH = 100
 _FRESH_S = 30.0
-_KINDS = (Kind.LABELS, Kind.ESTIMATE)
 
 logger = structlog.get_logger("driftline.performance")
 
@@ -153,7 +152,7 @@ def _judge(
     now: int,
 ) -> None:
     """Judge a window and its segments by the rules that watch performance."""
-    rules = [rule for rule in catalog.find_rules(conn, version) if rule.watched.kind in _KINDS]
+    rules = [rule for rule in catalog.find_rules(conn, version) if rule.watched.kind in OF_PERFORMANCE]
     if not rules:
         return
     grid_id = None if reference is None else reference.grid.grid_id
@@ -161,7 +160,7 @@ def _judge(
         baseline = None
         if grid_id is not None:
             baseline = read_baseline(conn, result.model_id, result.model_version, result.segment, grid_id)
-        judge(conn, rules, describe_performance(result, baseline), now, _KINDS)
+        judge(conn, rules, describe_performance(result, baseline), now)
 
 
 class Curves:

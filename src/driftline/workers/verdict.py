@@ -1,5 +1,6 @@
 """The verdict on a window, or on the pool that it belongs to: how far it has drifted."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,14 +10,13 @@ from psycopg import Connection
 
 from driftline.core.drift import DRIFT_METRICS, Drift, Status, compute_drift
 from driftline.core.profile import Profile, empty_profile
-from driftline.core.rule_metric import Kind
 from driftline.core.segment import EVERYTHING
 from driftline.core.summary import RATES
 from driftline.core.window import DAY, Window
 from driftline.store.drift import DriftWindow, upsert_drift
 from driftline.workers.alerts import judge
 from driftline.workers.expectation import Expectation, Slice, expect, read_merged
-from driftline.workers.judged_windows import describe_drift, describe_traffic
+from driftline.workers.judged_windows import describe_drift, measure_traffic
 from driftline.workers.pools import Place, find_place
 
 
@@ -29,12 +29,10 @@ def judge_open(conn: Connection, cut: Slice, window: Window, profile: Profile, n
 def judge_closed(conn: Connection, cut: Slice, window: Window, profile: Profile, now: int) -> Place:
     """Write the verdict on a closed window, and on the later windows whose pool it belongs to; gives its place."""
     place = find_place(conn, cut, window, profile)
-    if cut.rules:
-        judge(conn, cut.rules, describe_traffic(conn, cut, window, profile, now), now, (Kind.TRAFFIC,))
-    _judge_pool(conn, cut, window, place, now)
+    _judge_pool(conn, cut, window, place, now, measure_traffic(conn, cut, profile, now))
     for later in place.later:
         end = Window(later.window_start, later.window_end)
-        _judge_pool(conn, cut, end, Place(later.pool_start, Status(later.status)), now)
+        _judge_pool(conn, cut, end, Place(later.pool_start, Status(later.status)), now, {})
     return place
 
 
@@ -61,8 +59,13 @@ def compare(cut: Slice, expected: Expectation | None, profile: Profile) -> Drift
     )
 
 
-def _judge_pool(conn: Connection, cut: Slice, window: Window, place: Place, now: int) -> None:
-    """Judge the pool that ends with a window, under each kind of reference."""
+def _judge_pool(
+    conn: Connection, cut: Slice, window: Window, place: Place, now: int, traffic: Mapping[str, float]
+) -> None:
+    """Judge the pool that ends with a window, under each kind of reference, and then by the rules.
+
+    `traffic` are the numbers of the window itself, which need no verdict.
+    """
     span = Window(place.pool_start, window.end)
     profile = read_merged(conn, cut, span)
     if profile is None:
@@ -74,8 +77,7 @@ def _judge_pool(conn: Connection, cut: Slice, window: Window, place: Place, now:
         found = replace(place, status=status)
         _write(conn, cut, kind, window, found, drift, profile, now)
         if cut.rules:
-            judged = describe_drift(cut, kind, window, found, drift, expected)
-            judge(conn, cut.rules, judged, now, (Kind.DRIFT, Kind.QUALITY, Kind.SHARE))
+            judge(conn, cut.rules, describe_drift(cut, kind, window, found, drift, expected, traffic), now)
 
 
 def _write(

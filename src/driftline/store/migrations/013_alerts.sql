@@ -35,8 +35,10 @@ CREATE TABLE alert_states (
     segment        text  NOT NULL,
     rule_id        text  NOT NULL,
     payload        bytea NOT NULL,
+    moving         boolean NOT NULL,                     -- the next window may fire or resolve an alert
     CONSTRAINT alert_states_pkey PRIMARY KEY (model_id, model_version, segment, rule_id)
 );
+CREATE INDEX alert_states_moving ON alert_states (model_id, model_version) WHERE moving;
 CREATE INDEX alert_states_rule ON alert_states (rule_id);
 
 -- What people are told about: the open alerts of a model, or of models that share a source. When due, it is looked
