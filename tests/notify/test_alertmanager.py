@@ -47,7 +47,7 @@ def test_an_alert_from_trigger_to_resolve_has_the_same_labels(client, make):
     assert [end.result for end in ends] == [Result.SENT, Result.SENT, Result.SKIPPED, Result.SENT], ends
     sent = [request.content[0] for request in provider.requests]
     assert sent[0]["labels"] == sent[1]["labels"] == sent[2]["labels"]
-    assert [alert["endsAt"] for alert in sent] == ["2026-01-02T01:00:00Z"] * 2 + ["2026-01-01T01:00:00Z"]
+    assert [alert["endsAt"] for alert in sent] == ["2026-01-04T01:00:00Z"] * 2 + ["2026-01-01T01:00:00Z"]
     assert provider.requests[0].headers["Authorization"] == "Bearer bearer-1"
 
 

@@ -53,6 +53,7 @@ def test_what_passes_is_tried_again_and_gets_through(client, trouble, asked):
         first, second = (send(client, pagerduty, make_notice()) for _ in range(2))
     assert (first.result, first.retry_after_s) == (Result.RETRY, asked)
     assert first.detail
+    assert first.maybe_taken == (trouble in (HANG_UP, HALF, SILENT))
     assert second.result == Result.SENT
     assert provider.requests[0].body == provider.requests[1].body
 
@@ -72,7 +73,7 @@ def test_nobody_there_is_tried_again(client):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     delivery = send(client, PagerDuty(Secret("R0UTING"), f"http://127.0.0.1:{port}"), make_notice())
-    assert delivery.result == Result.RETRY
+    assert (delivery.result, delivery.maybe_taken) == (Result.RETRY, False)
 
 
 @pytest.mark.parametrize("url", ["", "events.pagerduty.com", "ftp://example.com", "https://\x00"])

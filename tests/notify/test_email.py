@@ -74,6 +74,7 @@ def test_bad_days(command, answer, expected):
         email = email_at(mailbox.port, user="bot", password=Secret(PASSWORD))
         end = send(email, make_notice(), delivery_id="1")
     assert end.result == expected
+    assert end.maybe_taken == ((command, answer) in (("DATA", ""), ("END", "")))
     assert end.detail
     assert PASSWORD not in repr(end)
 

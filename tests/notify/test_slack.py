@@ -68,7 +68,7 @@ def test_a_webhook_takes_every_kind(client, kind, make):
 
 def test_a_bot_writes_follow_ups_into_the_thread(client):
     with run_provider(answer_bot) as provider:
-        bot = SlackBot(Secret(TOKEN), "C123", f"{provider.url}/api/chat.postMessage")
+        bot = SlackBot(Secret(TOKEN), "C123", f"{provider.url}/api")
         first = send(client, bot, make_notice())
         for kind in (Kind.UPDATE, Kind.ACKNOWLEDGE, Kind.RESOLVE):
             assert send(client, bot, make_notice(kind=kind), thread=first.reference).result == Result.SENT

@@ -23,10 +23,10 @@ class Alertmanager:
 
     url: str
     token: Secret | None = None
-    keep_s: int = 24 * 3600
+    keep_s: int = 3 * 24 * 3600
 
 
-def payload(notice: Notice, *, now: int, keep_s: int = 24 * 3600) -> list[dict[str, Any]]:
+def payload(notice: Notice, *, now: int, keep_s: int = 3 * 24 * 3600) -> list[dict[str, Any]]:
     """Make the alert as of `now` (microseconds); its labels are the same from trigger to resolve.
 
     The severity is a label, since routes are chosen by it: an alert whose severity changes is another one there,

@@ -20,6 +20,7 @@ _WHOLE_S = 30.0  # for one request, however slowly an answer drips in
 _MOST_BYTES = 1 << 20
 _MOST_DETAIL = 500
 _AGAIN = {408, 425, 429}
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 _calling: ContextVar[bool] = ContextVar("_calling", default=False)
 
@@ -73,7 +74,10 @@ def call(
         ) from None
     except httpx.HTTPError as error:
         detail = scrub(f"no answer: {type(error).__name__} {error}".strip(), secrets)
-        raise Undelivered(Delivery(Result.RETRY, cut(clean_line(detail), _MOST_DETAIL))) from None
+        taken = not isinstance(error, _UNSENT)
+        raise Undelivered(
+            Delivery(Result.RETRY, cut(clean_line(detail), _MOST_DETAIL), maybe_taken=taken)
+        ) from None
     finally:
         _calling.reset(token)
     answer = Answer(status, _read_json(content), content.decode("utf-8", "replace"))

@@ -26,13 +26,15 @@ class Delivery:
     """How one attempt ended. No credential is in it.
 
     `reference` is what the provider calls what was made (an issue's key, a message's timestamp); `retry_after_s`
-    are the seconds that the provider asked for, None when it asked for nothing.
+    are the seconds that the provider asked for, None when it asked for nothing. `maybe_taken` is of an attempt to
+    be repeated though the provider may have taken the notice: it was silent after all had been written, say.
     """
 
     result: Result
     detail: str = ""
     retry_after_s: float | None = None
     reference: str = ""
+    maybe_taken: bool = False
 
 
 class Undelivered(Exception):

@@ -63,8 +63,11 @@ def send(email: Email, notice: Notice, *, delivery_id: str) -> Delivery:
     """Send a notice. A mail sent twice is seen twice, unless the mailbox drops one by its Message-ID."""
     message = payload(notice, email, delivery_id=delivery_id)
     secrets = [email.password] if email.password else []
+    begun = False
     try:
-        refused = _submit(email, message)
+        with _connect(email) as server:
+            begun = True
+            refused = server.send_message(message, email.sender, list(email.recipients))
     except smtplib.SMTPRecipientsRefused as error:
         passing = all(400 <= code < 500 for code, _ in error.recipients.values())
         return Delivery(Result.RETRY if passing else Result.REFUSED, _explain(str(error.recipients), secrets))
@@ -75,19 +78,24 @@ def send(email: Email, notice: Notice, *, delivery_id: str) -> Delivery:
     except smtplib.SMTPNotSupportedError as error:
         return Delivery(Result.REFUSED, _explain(str(error), secrets))
     except (smtplib.SMTPException, OSError) as error:
-        return Delivery(Result.RETRY, _explain(f"no answer: {type(error).__name__} {error}", secrets))
+        words = _explain(f"no answer: {type(error).__name__} {error}", secrets)
+        return Delivery(Result.RETRY, words, maybe_taken=begun)
     return Delivery(
         Result.SENT, _explain(f"not taken for {refused}", secrets) if refused else "", reference=delivery_id
     )
 
 
-def _submit(email: Email, message: EmailMessage) -> dict[str, tuple[int, bytes]]:
-    with smtplib.SMTP(email.host, email.port, timeout=_SILENT_S) as server:
+def _connect(email: Email) -> smtplib.SMTP:
+    server = smtplib.SMTP(email.host, email.port, timeout=_SILENT_S)
+    try:
         if email.starttls:
             server.starttls(context=ssl.create_default_context())
         if email.password:
             server.login(email.user, email.password.reveal())
-        return server.send_message(message, email.sender, list(email.recipients))
+    except BaseException:
+        server.close()
+        raise
+    return server
 
 
 def _write_plain(notice: Notice) -> str:

@@ -21,6 +21,8 @@ from driftline.notify.text import (
     shorten_key,
 )
 
+URL = "https://events.pagerduty.com/v2/enqueue"
+
 _MOST_SUMMARY = 1024
 _MOST_TEXT, _MOST_FACT, _MOST_BREACHES, _MOST_NAME, _MOST_ADDRESS = 10_000, 1000, 500, 255, 2048
 _SEVERITY = {
@@ -42,7 +44,7 @@ class PagerDuty:
     """A service of PagerDuty. `routing_key` is the integration key of its Events API v2 integration."""
 
     routing_key: Secret
-    url: str = "https://events.pagerduty.com/v2/enqueue"
+    url: str = URL
 
 
 def payload(notice: Notice) -> dict[str, Any]:

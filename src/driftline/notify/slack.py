@@ -16,6 +16,8 @@ from driftline.notify.delivery import Delivery, Result, Undelivered
 from driftline.notify.secret import Secret
 from driftline.notify.text import clean, clean_line, cut, list_breaches, list_facts, list_links, width
 
+URL = "https://slack.com/api"
+
 # Slack allows 3,000 characters a section, and some 13,200 in all blocks of a message (slackapi/bolt-js#2509).
 _MOST_HEADER, _MOST_SECTION, _MOST_LINE, _MOST_FALLBACK = 150, 2900, 200, 3000
 _MOST_BREACHES, _MOST_ADDRESS = 20, 900
@@ -42,7 +44,7 @@ class SlackBot:
 
     token: Secret
     channel: str
-    url: str = "https://slack.com/api/chat.postMessage"
+    url: str = URL
 
 
 def payload(notice: Notice) -> dict[str, Any]:
@@ -99,7 +101,7 @@ def _post(client: httpx.Client, bot: SlackBot, message: dict[str, Any]) -> str:
     answer = call(
         client,
         "POST",
-        bot.url,
+        f"{bot.url.rstrip('/')}/chat.postMessage",
         body=encode({"channel": bot.channel, **message}),
         headers={
             "Authorization": f"Bearer {bot.token.reveal()}",
