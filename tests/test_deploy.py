@@ -147,7 +147,9 @@ def test_every_command_is_there() -> None:
         "migrate": "driftline migrate",
         "topics": "driftline kafka init",
         "driftline": "driftline up",
-        **dict.fromkeys(["sampler", "profiler", "joiner", "monitor", "performance"], "driftline worker"),
+        **dict.fromkeys(
+            ["sampler", "profiler", "joiner", "monitor", "performance", "deliveries"], "driftline worker"
+        ),
     }
     [command] = [yaml.safe_load(rest) for step, rest in STEPS if step == "CMD"]
     assert parse_command(" ".join(command)) == "driftline up"

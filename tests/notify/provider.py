@@ -49,7 +49,7 @@ class Provider:
 
 
 @contextmanager
-def run_provider(answer: Callable[[Request], Reply]) -> Iterator[Provider]:
+def run_provider(answer: Callable[[Request], Reply], port: int = 0) -> Iterator[Provider]:
     provider = Provider(answer)
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,7 +78,7 @@ def run_provider(answer: Callable[[Request], Reply]) -> Iterator[Provider]:
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         provider.url = f"http://127.0.0.1:{server.server_port}"

@@ -25,6 +25,7 @@ class Worker(StrEnum):
     JOINER = "joiner"
     MONITOR = "monitor"
     PERFORMANCE = "performance"
+    DELIVERIES = "deliveries"
     MAINTENANCE = "maintenance"
 
 
@@ -37,8 +38,8 @@ def worker(
     """Run one worker against the database of DATABASE_URL. Ctrl-C or SIGTERM stops it cleanly.
 
     sampler: prediction_logs to prediction_samples. profiler: samples to profiles. joiner: labels to predictions.
-    monitor: windows to drift. performance: labelled windows to metrics. maintenance: retention. Any number of each
-    may run; one of the last three is enough.
+    monitor: windows to drift. performance: labelled windows to metrics. deliveries: notices to their
+    destinations. maintenance: retention. Any number of each may run; one of the last four is enough.
     """
     from driftline.log.choice import open_log  # noqa: PLC0415  `driftline --help` loads no server
     from driftline.logs import configure_logs  # noqa: PLC0415

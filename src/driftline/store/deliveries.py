@@ -1,13 +1,13 @@
 """Deliveries: notices on their way to destinations. A row is the job, committed with what it tells of.
 
 Of an incident a destination gets one notice after the other, in the order in which they were made. An attempt is
-recorded before it is made: where nothing was recorded after it, the next one may repeat it, and is counted.
+recorded before it is made: where nothing was recorded after it, the next one may repeat it, and is counted. To a
+destination sends only who holds it, so that what is found begun and not ended was cut off.
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from driftline.core.category import mend_text
 from driftline.core.moment import from_micros
-from driftline.core.notice import Notice
+from driftline.core.notice import Kind, Notice
 from driftline.core.notice_payload import read_notice, write_notice
 
 CHANNEL = "driftline_deliveries"
@@ -50,8 +50,8 @@ class StoredDelivery:
     """A notice on its way, or arrived. Times are microseconds.
 
     `sending_since` is when an attempt began of which nothing was recorded, None when there is none;
-    `maybe_repeated` counts attempts that followed one of those. `detail` is what the provider said last,
-    `reference` what it calls what was made.
+    `maybe_repeated` counts attempts of which a second copy may have been seen. `detail` is what the provider said
+    last, `reference` what it calls what was made.
     """
 
     delivery_id: UUID
@@ -104,29 +104,42 @@ def add_deliveries(conn: Connection, deliveries: Sequence[NewDelivery], now: int
     return ids
 
 
-def begin_delivery(conn: Connection, destination: str, now: int, *, lease_s: float) -> StoredDelivery | None:
+def hold_destination(conn: Connection, destination: str) -> bool:
+    """Be the only one to send to a destination until the connection ends; False when somebody else is.
+
+    `conn` is in autocommit mode. The server gives up after a minute on one that has vanished without a word.
+    """
+    conn.execute("SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3")
+    row = conn.execute(
+        "SELECT pg_try_advisory_lock(hashtextextended('deliveries/' || %s, 0))", (destination,)
+    ).fetchone()
+    return row is not None and row[0]
+
+
+def begin_delivery(
+    conn: Connection, destination: str, now: int, *, copied: Collection[Kind]
+) -> StoredDelivery | None:
     """Take the delivery to a destination that has waited longest, and record that an attempt begins.
 
-    Commit before sending. A delivery waits for those before it of the same incident; one whose attempt began
-    less than `lease_s` seconds ago is somebody else's. None when there is nothing to be done.
+    For who holds the destination; commit before sending. A delivery waits for those before it of its incident.
+    Of the kinds `copied` a second copy is seen there: one that was cut off is counted. None when nothing is due.
     """
     found = _select(
         conn,
         """
         UPDATE deliveries d SET attempts = d.attempts + 1, sending_since = %(now)s,
-               maybe_repeated = d.maybe_repeated + (d.sending_since IS NOT NULL)::int
+               maybe_repeated = d.maybe_repeated + (d.sending_since IS NOT NULL AND d.kind = ANY(%(copied)s))::int
         WHERE d.delivery_id = (
             SELECT c.delivery_id FROM deliveries c
             WHERE c.destination = %(destination)s AND c.status = 'pending' AND c.next_attempt_at <= %(now)s
-              AND (c.sending_since IS NULL OR c.sending_since <= %(now)s::timestamptz - %(lease)s::interval)
               AND NOT EXISTS (SELECT FROM deliveries b
                               WHERE b.incident_id = c.incident_id AND b.destination = c.destination
                                 AND b.status = 'pending'
                                 AND (b.created_at, b.delivery_id) < (c.created_at, c.delivery_id))
-            ORDER BY c.next_attempt_at, c.created_at, c.delivery_id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+            ORDER BY c.next_attempt_at, c.created_at, c.delivery_id LIMIT 1)
         RETURNING {columns}
         """,
-        {"destination": destination, "now": from_micros(now), "lease": timedelta(seconds=lease_s)},
+        {"destination": destination, "now": from_micros(now), "copied": [str(kind) for kind in copied]},
     )
     return found[0] if found else None
 
@@ -148,22 +161,54 @@ def end_delivery(
     )
 
 
-def postpone_delivery(conn: Connection, delivery_id: UUID, next_attempt_at: int, detail: str) -> None:
-    """Record that an attempt failed, why, and when the next one is due."""
+def postpone_delivery(
+    conn: Connection, delivery_id: UUID, next_attempt_at: int, detail: str, *, copied: bool = False
+) -> None:
+    """Record that an attempt failed, why, and when the next one is due, after which there may be a second copy."""
     conn.execute(
-        "UPDATE deliveries SET next_attempt_at = %s, sending_since = NULL, detail = %s"
-        " WHERE delivery_id = %s AND status = 'pending'",
-        (from_micros(next_attempt_at), _mend(detail), delivery_id),
+        "UPDATE deliveries SET next_attempt_at = %s, sending_since = NULL, detail = %s,"
+        " maybe_repeated = maybe_repeated + %s WHERE delivery_id = %s AND status = 'pending'",
+        (from_micros(next_attempt_at), _mend(detail), int(copied), delivery_id),
     )
 
 
 def find_next_attempt(conn: Connection, destination: str) -> int | None:
     """Find when the next attempt at a destination is due; None when nothing waits."""
     row = conn.execute(
-        "SELECT min(next_attempt_at) FROM deliveries WHERE destination = %s AND status = 'pending'",
+        """
+        SELECT min(next_attempt_at) FROM (
+            SELECT DISTINCT ON (incident_id) next_attempt_at FROM deliveries
+            WHERE destination = %s AND status = 'pending' ORDER BY incident_id, created_at, delivery_id) first
+        """,
         (destination,),
     ).fetchone()
     return None if row is None else row[0]
+
+
+def refuse_abandoned(conn: Connection, configured: Collection[str], created_before: int) -> dict[str, int]:
+    """Refuse what waits for destinations that nobody has any more; gives how many deliveries by destination.
+
+    Those that somebody holds are left, and deliveries younger than that: another machine may know them.
+    """
+    rows = conn.execute(
+        """
+        WITH abandoned AS (
+            SELECT destination FROM deliveries
+            WHERE status = 'pending' AND destination <> ALL(%(configured)s) GROUP BY destination
+        ), free AS MATERIALIZED (
+            SELECT destination FROM abandoned
+            WHERE pg_try_advisory_xact_lock(hashtextextended('deliveries/' || destination, 0))
+        ), refused AS (
+            UPDATE deliveries d SET status = 'refused', sending_since = NULL,
+                   detail = 'there is no destination of this name in the settings any more'
+            FROM free f WHERE d.destination = f.destination AND d.status = 'pending' AND d.created_at <= %(before)s
+            RETURNING d.destination
+        )
+        SELECT destination, count(*) FROM refused GROUP BY destination
+        """,
+        {"configured": sorted(configured), "before": from_micros(created_before)},
+    ).fetchall()
+    return dict(rows)
 
 
 def find_thread(conn: Connection, incident_id: int, destination: str) -> str:

@@ -1,5 +1,6 @@
 """Workers in one process, each in a thread of its own: all of them beside the API, or those that are named."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,10 +10,12 @@ from dataclasses import dataclass
 import structlog
 
 from driftline.log.log import Log
+from driftline.notify.destination import read_destinations
 from driftline.settings import Settings
 from driftline.store.database import Database
 from driftline.store.lake import Lake, open_lake
 from driftline.store.partitions import maintain_partitions
+from driftline.workers.deliveries import run_deliveries
 from driftline.workers.joiner import run_joiner
 from driftline.workers.maintenance import run_maintenance
 from driftline.workers.monitor import run_monitor
@@ -21,7 +24,7 @@ from driftline.workers.profiler import run_profiler
 from driftline.workers.retry import keep_running
 from driftline.workers.sampler import run_sampler
 
-WORKERS = ("sampler", "profiler", "joiner", "monitor", "performance", "maintenance")
+WORKERS = ("sampler", "profiler", "joiner", "monitor", "performance", "deliveries", "maintenance")
 
 logger = structlog.get_logger("driftline.workers")
 
@@ -43,7 +46,10 @@ class Workers:
 def run_workers(
     database: Database, log: Log, settings: Settings, names: Sequence[str] = WORKERS
 ) -> Iterator[Workers]:
-    """Run some of the workers; on leaving, let them finish what they have begun. Raises UnknownTopic."""
+    """Run some of the workers; on leaving, let them finish what they have begun.
+
+    Raises UnknownTopic, and InvalidInput when destinations cannot be read.
+    """
     log.prepare(settings.log_partitions)
     with database.connection() as conn:
         maintain_partitions(conn, read_clock())  # before anybody reads: rows move while partitions are made
@@ -73,6 +79,9 @@ def _make_loops(
         "monitor": lambda: run_monitor(database, log, settings, read_clock, stop),
         "performance": lambda: run_performance(database, settings, read_clock, stop),
     }
+    if "deliveries" in names:
+        destinations = read_destinations(settings.destinations, os.environ)
+        loops["deliveries"] = lambda: run_deliveries(database, destinations, read_clock, stop)
     if not loops.keys() >= set(names):
         lake = open_sample_lake(settings)
         loops["profiler"] = lambda: run_profiler(database, log, lake, settings, stop)
