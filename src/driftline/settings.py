@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     retention_dead_letters_days: int = Field(30, ge=1)
 
     public_url: str | None = None
+    notices_update_interval_s: int = Field(60, ge=0)
     destinations: dict[str, dict[str, Any]] = Field(default_factory=dict)
     actions: dict[str, dict[str, Any]] = Field(default_factory=dict)
 

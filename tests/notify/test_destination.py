@@ -63,7 +63,7 @@ def test_what_a_destination_takes_can_be_chosen():
     assert route.quiet_hours == QuietHours(22 * 60, 7 * 60, "Europe/Berlin")
     assert (route.repeat_interval, route.escalate_after) == (DAY // 6, DAY // 48)
     [route] = read_routes({"chat": CONFIG["chat"] | {"repeat_interval": "never"}})
-    assert (route.repeat_interval, route.escalate_after) == (None, None)
+    assert (route.repeat_interval, route.escalate_after) == (None, DAY // 48)
 
 
 def test_only_those_without_a_key_show_a_copy():

@@ -19,6 +19,15 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=int(micros))
 
 
+def format_time(micros: int) -> str:
+    """Give a moment as ISO 8601 in UTC, with fractions of a second only where there are some.
+
+    >>> format_time(1_500_000)
+    '1970-01-01T00:00:01.500000Z'
+    """
+    return from_micros(micros).isoformat().replace("+00:00", "Z")
+
+
 def micros_of_text(text: str, zone: ZoneInfo) -> int:
     """Read an ISO 8601 time, taken in `zone` when it names none; `NO_TIME` for any other text.
 

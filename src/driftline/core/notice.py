@@ -20,7 +20,7 @@ class Breach:
     """A metric that went past its threshold.
 
     `feature` is a name, `__prediction__`, `__score__`, or "" for a metric of the model; `segment` is ""
-    for all rows.
+    for all rows, `model` names model and version where it is not the notice's.
 
     >>> print(Breach("amount", "psi", 0.4172, 0.2, segment="country=DE"))
     amount [country=DE]: psi 0.417 (threshold 0.2)
@@ -31,11 +31,13 @@ class Breach:
     value: float
     threshold: float
     segment: str = ""
+    model: str = ""
 
     @property
     def subject(self) -> str:
-        """What it was measured on: the feature (or "model"), and the segment when there is one."""
-        return (self.feature or "model") + (f" [{self.segment}]" if self.segment else "")
+        """What it was measured on: the feature (or "model"), and the segment and the other model, if any."""
+        whose = f"{self.model}, " if self.model else ""
+        return whose + (self.feature or "model") + (f" [{self.segment}]" if self.segment else "")
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.metric} {self.value:.3g} (threshold {self.threshold:.3g})"

@@ -1,10 +1,13 @@
 """Routes: which notices a destination takes, and when it is left in peace."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from driftline.core.errors import InvalidInput
+from driftline.core.moment import from_micros, to_micros
 from driftline.core.rules import Severity
 from driftline.core.window import MICROSECONDS
 
@@ -24,9 +27,11 @@ class QuietHours:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What one destination takes. Without `teams` it is for everybody whose team has no destination of its own.
+    """What one destination takes. Without `teams` it is for those whose team has none of its own for a severity.
 
-    `repeat_interval` and `escalate_after` are microseconds; None says never.
+    What still fires is told again after `repeat_interval`; where nobody acknowledges for `escalate_after`, those
+    of the next higher severity are told, too. Both are microseconds; None says never. CRITICAL passes quiet hours
+    unless `holds_critical`.
 
     >>> Route("pager", severities=frozenset({Severity.CRITICAL})).quiet_hours is None
     True
@@ -36,8 +41,56 @@ class Route:
     severities: frozenset[Severity] = frozenset(Severity)
     teams: frozenset[str] = frozenset()
     quiet_hours: QuietHours | None = None
+    holds_critical: bool = False
     repeat_interval: int | None = None
     escalate_after: int | None = None
+
+    def quiet_until(self, severity: Severity, now: int) -> int | None:
+        """Give when its quiet hours end, if it must not be disturbed now; else None.
+
+        >>> route = Route("chat", quiet_hours=QuietHours(22 * 60, 7 * 60))
+        >>> route.quiet_until(Severity.HIGH, 0) // 3_600_000_000, route.quiet_until(Severity.CRITICAL, 0)
+        (7, None)
+        """
+        if self.quiet_hours is None or (severity is Severity.CRITICAL and not self.holds_critical):
+            return None
+        return find_end(self.quiet_hours, now)
+
+
+def find_routes(routes: Sequence[Route], team: str, severity: Severity) -> tuple[Route, ...]:
+    """Find the destinations of a severity: those of the team, else those of no team.
+
+    A severity that none of them takes goes to those of the next less severe one; () where there is none either.
+
+    >>> chat = Route("chat", frozenset({Severity.HIGH}))
+    >>> [route.name for route in find_routes([chat], "risk", Severity.CRITICAL)]
+    ['chat']
+    >>> find_routes([chat], "risk", Severity.MEDIUM)
+    ()
+    """
+    order = tuple(Severity)
+    for each in order[order.index(severity) :]:
+        taking = [route for route in routes if each in route.severities]
+        found = [route for route in taking if team in route.teams] or [r for r in taking if not r.teams]
+        if found:
+            return tuple(found)
+    return ()
+
+
+def find_end(hours: QuietHours, now: int) -> int | None:
+    """Give when the quiet hours that it is now in end, microseconds; None when it is not in any.
+
+    >>> find_end(QuietHours(22 * 60, 7 * 60), 12 * 3_600_000_000) is None
+    True
+    """
+    zone = ZoneInfo(hours.time_zone)
+    today = from_micros(now).astimezone(zone).date()
+    for day in (today - timedelta(days=1), today):
+        start = _at(day, hours.start, zone)
+        end = _at(day if hours.end > hours.start else day + timedelta(days=1), hours.end, zone)
+        if start <= now < end:
+            return end
+    return None
 
 
 def read_quiet_hours(text: str, time_zone: str = "UTC") -> QuietHours:
@@ -85,3 +138,7 @@ def check_time_zone(name: str) -> None:
         raise InvalidInput(
             f"time_zone {name!r} is not known; write a name such as Europe/Berlin", field="time_zone"
         ) from None
+
+
+def _at(day: date, minute: int, zone: ZoneInfo) -> int:
+    return to_micros(datetime.combine(day, time(*divmod(minute, 60)), zone))

@@ -5,11 +5,12 @@ from typing import Any
 
 import httpx
 
+from driftline.core.moment import format_time
 from driftline.core.notice import Kind, Notice
 from driftline.notify.call import call, encode
 from driftline.notify.delivery import Delivery, Result, Undelivered
 from driftline.notify.secret import Secret
-from driftline.notify.text import clean, clean_line, cut, format_time, list_breaches, list_links, shorten_key
+from driftline.notify.text import clean, clean_line, cut, list_breaches, list_links, shorten_key
 
 _MOST_LABEL, _MOST_TEXT, _MOST_BREACHES = 500, 5000, 50
 

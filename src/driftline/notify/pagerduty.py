@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 
+from driftline.core.moment import format_time
 from driftline.core.notice import Kind, Notice
 from driftline.core.rules import Severity
 from driftline.notify.call import call, encode
@@ -14,7 +15,6 @@ from driftline.notify.text import (
     clean,
     clean_line,
     cut,
-    format_time,
     list_breaches,
     list_facts,
     list_links,

@@ -28,8 +28,9 @@ class Routed(BaseModel):
     teams: frozenset[Annotated[str, Field(min_length=1)]] = frozenset()
     quiet_hours: str | None = None
     time_zone: str = "UTC"
-    repeat_interval: Span = "1d"
-    escalate_after: Span = "never"
+    holds_critical: bool = False
+    repeat_interval: Span = "4h"
+    escalate_after: Span = "30m"
 
     @field_validator("quiet_hours")
     @classmethod
@@ -51,6 +52,7 @@ class Routed(BaseModel):
             severities=self.TAKES if self.severities is None else self.severities,
             teams=self.teams,
             quiet_hours=None if self.quiet_hours is None else read_quiet_hours(self.quiet_hours, self.time_zone),
+            holds_critical=self.holds_critical,
             repeat_interval=read_span(self.repeat_interval, "repeat_interval"),
             escalate_after=read_span(self.escalate_after, "escalate_after"),
         )

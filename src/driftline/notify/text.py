@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 
-from driftline.core.moment import from_micros
+from driftline.core.moment import format_time
 from driftline.core.notice import Notice
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
@@ -58,11 +58,6 @@ def shorten_key(key: str) -> str:
     if key and key == clean_line(key) == cut(key, _MOST_KEY):
         return key
     return f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
-def format_time(micros: int) -> str:
-    """Give a moment as ISO 8601 in UTC, with fractions of a second only where there are some."""
-    return from_micros(micros).isoformat().replace("+00:00", "Z")
 
 
 def format_windows(notice: Notice) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 
 import httpx
 
+from driftline.core.moment import format_time
 from driftline.core.notice import Breach, Notice
 from driftline.notify.call import call, encode
 from driftline.notify.delivery import Delivery, Result, Undelivered
 from driftline.notify.secret import Secret
-from driftline.notify.text import clean, format_time
+from driftline.notify.text import clean
 
 SCHEMA = "urn:driftline:notice:1"
 TIMESTAMP, SIGNATURE, IDEMPOTENCY = "Driftline-Timestamp", "Driftline-Signature", "Idempotency-Key"
@@ -102,6 +103,7 @@ def _describe(breach: Breach) -> dict[str, Any]:
         "metric": clean(breach.metric),
         "value": _finite(breach.value),
         "threshold": _finite(breach.threshold),
+        **({"model": clean(breach.model)} if breach.model else {}),
     }
 
 

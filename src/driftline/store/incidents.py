@@ -89,6 +89,15 @@ def make_due(conn: Connection, incident_ids: Collection[int], now: int) -> None:
     conn.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
 
 
+def make_open_due(conn: Connection, now: int) -> None:
+    """Have all open incidents looked at now: what holds for many of them has changed."""
+    rows = conn.execute(
+        "SELECT incident_id FROM incidents WHERE resolved_at IS NULL ORDER BY incident_id FOR NO KEY UPDATE"
+    ).fetchall()
+    if rows:
+        make_due(conn, [incident_id for (incident_id,) in rows], now)
+
+
 def take_due_incidents(conn: Connection, now: int, limit: int) -> list[Incident]:
     """Take open incidents that are due; nobody else gets them until the end of the transaction."""
     return _select(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from driftline.log.log import Log
-from driftline.notify.destination import read_destinations
+from driftline.notify.destination import read_destinations, read_routes
 from driftline.settings import Settings
 from driftline.store.database import Database
 from driftline.store.lake import Lake, open_lake
@@ -19,12 +19,13 @@ from driftline.workers.deliveries import run_deliveries
 from driftline.workers.joiner import run_joiner
 from driftline.workers.maintenance import run_maintenance
 from driftline.workers.monitor import run_monitor
+from driftline.workers.notices import run_notices
 from driftline.workers.performance import run_performance
 from driftline.workers.profiler import run_profiler
 from driftline.workers.retry import keep_running
 from driftline.workers.sampler import run_sampler
 
-WORKERS = ("sampler", "profiler", "joiner", "monitor", "performance", "deliveries", "maintenance")
+WORKERS = ("sampler", "profiler", "joiner", "monitor", "performance", "notices", "deliveries", "maintenance")
 
 logger = structlog.get_logger("driftline.workers")
 
@@ -79,6 +80,9 @@ def _make_loops(
         "monitor": lambda: run_monitor(database, log, settings, read_clock, stop),
         "performance": lambda: run_performance(database, settings, read_clock, stop),
     }
+    if "notices" in names:
+        routes = read_routes(settings.destinations)
+        loops["notices"] = lambda: run_notices(database, routes, settings, read_clock, stop)
     if "deliveries" in names:
         destinations = read_destinations(settings.destinations, os.environ)
         loops["deliveries"] = lambda: run_deliveries(database, destinations, read_clock, stop)

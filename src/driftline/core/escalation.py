@@ -1,0 +1,55 @@
+"""Escalation: what nobody acknowledges goes to the destinations of the next higher severity as well."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from driftline.core.alert import Alert, worst_severity
+from driftline.core.incident import Incident, Told
+from driftline.core.routing import Route, find_routes
+from driftline.core.rules import Severity
+
+NEXT_HIGHER = {Severity.HIGH: Severity.CRITICAL}
+"""From which severities it goes where: there is nothing above CRITICAL, and MEDIUM and LOW can wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """Which destinations (their names) would be told as well, and when, microseconds; None: they will not be."""
+
+    targets: frozenset[str]
+    at: int | None
+    is_due: bool
+
+
+_NOWHERE = Escalation(frozenset(), None, False)
+
+
+def decide_escalation(
+    incident: Incident,
+    audible: Sequence[Alert],
+    is_acknowledged: bool,
+    told: Mapping[str, Told],
+    routes: Sequence[Route],
+    now: int,
+) -> Escalation:
+    """Decide whether an incident is to be escalated: so long after somebody was told of its open alerts.
+
+    Alerts that fired before the last acknowledgement do not count.
+    """
+    if not audible:
+        return _NOWHERE
+    higher = NEXT_HIGHER.get(worst_severity({alert.severity for alert in audible}))
+    if higher is None:
+        return _NOWHERE
+    names = frozenset(route.name for route in find_routes(routes, incident.team, higher))
+    since = -1 if incident.acknowledged_at is None else incident.acknowledged_at
+    waiting = [
+        told[route.name].alerts[alert.alert_id] + route.escalate_after
+        for route in routes
+        if route.escalate_after is not None and route.name in told
+        for alert in audible
+        if alert.fired_at > since and alert.alert_id in told[route.name].alerts
+    ]
+    if is_acknowledged or not waiting:
+        return Escalation(names, None, False)
+    return Escalation(names, min(waiting), min(waiting) <= now)

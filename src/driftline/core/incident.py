@@ -1,0 +1,37 @@
+"""An incident, and what a destination was told of it, as those see it who decide what is told next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from driftline.core.rules import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Alerts that belong together: of a model, or of models of a team that share a source. Times are microseconds.
+
+    Model and version are those of its first alert. `acknowledged_at` is the last acknowledgement, None for none.
+    """
+
+    incident_id: int
+    model_id: str
+    model_version: str
+    team: str
+    opened_at: int
+    acknowledged_at: int | None = None
+    acknowledged_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a destination was told of an incident.
+
+    `severity` is the worst so far, `alerts` says when it was told of which alert (by `alert_id`, microseconds),
+    `told_at` when it was last told that something fires, `acknowledged_at` the acknowledgement it was told of.
+    """
+
+    destination: str
+    severity: Severity
+    alerts: Mapping[int, int]
+    told_at: int
+    acknowledged_at: int | None = None

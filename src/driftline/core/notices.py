@@ -1,0 +1,348 @@
+"""From alerts to notices: at one look at an incident, what each destination is told, or why it is told nothing.
+
+Small deciders, one after the other, each with its reason: silenced, inhibited, no destination; then for each
+destination quiet hours, too soon after the last notice, told already, acknowledged. The clock is an argument, and
+all memory is in what the destinations were told: the same look after a restart decides the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from driftline.core.alert import Alert, is_worse, worst_severity
+from driftline.core.escalation import decide_escalation
+from driftline.core.incident import Incident, Told
+from driftline.core.inhibition import find_inhibitors
+from driftline.core.moment import format_time
+from driftline.core.notice import Kind
+from driftline.core.routing import Route, find_routes
+from driftline.core.rules import Severity
+from driftline.core.silence import Silence, find_silence
+from driftline.core.window import MICROSECONDS
+
+
+class Reason(StrEnum):
+    """Why a destination is told nothing."""
+
+    NO_DESTINATION = "no_destination"  # none takes the severity, or a less severe one
+    SILENCED = "silenced"
+    INHIBITED = "inhibited"  # broken data explain it
+    QUIET_HOURS = "quiet_hours"
+    TOO_SOON = "too_soon"  # after the last notice: it joins the next one
+    ALREADY_TOLD = "already_told"
+    ACKNOWLEDGED = "acknowledged"  # somebody is on it: neither repeated nor escalated
+    RESOLVED_BEFORE_TOLD = "resolved_before_told"
+    DESTINATION_REMOVED = "destination_removed"  # the settings do not name it any more
+
+
+class Cause(StrEnum):
+    """Why a notice is sent."""
+
+    NEW = "new"  # alerts that the destination was not told of
+    REPEATED = "repeated"  # still firing
+    ESCALATED = "escalated"  # nobody acknowledged
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided for a destination ("" for all), of one alert or (None) of the incident as a whole."""
+
+    destination: str
+    alert_id: int | None
+    outcome: Kind | Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a destination is to be told: of `alerts`, `news` of which it was not told before."""
+
+    destination: str
+    kind: Kind
+    cause: Cause
+    severity: Severity
+    alerts: tuple[Alert, ...]
+    news: tuple[Alert, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at an incident decides. `told` are the destinations' new states, those that changed.
+
+    `due_at` is when to look again at the latest, microseconds; None: when something happens. `is_over` says that
+    the incident ends with this look, `escalated` that its next higher severity was told.
+    """
+
+    messages: tuple[Message, ...]
+    decisions: tuple[Decision, ...]
+    told: tuple[Told, ...]
+    due_at: int | None
+    is_over: bool
+    escalated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Mute:
+    reason: Reason
+    detail: str
+    until: int | None = None  # None: until the alert that mutes it is over, which is looked at anyway
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What all destinations have in common at a look."""
+
+    incident: Incident
+    standing: tuple[Alert, ...]  # open alerts
+    audible: tuple[Alert, ...]  # those of them that are not muted
+    mutes: Mapping[int, _Mute]
+    severity: Severity | None  # the worst that is audible or was told: it never falls
+    is_acknowledged: bool
+    now: int
+    update_interval: int
+
+
+@dataclass(slots=True)
+class _Said:
+    """What is being decided, destination by destination."""
+
+    messages: list[Message] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    dues: list[int] = field(default_factory=list)
+
+    def hold(
+        self, destination: str, alerts: Sequence[Alert], reason: Reason, detail: str, until: int | None
+    ) -> None:
+        """Say why a destination is not told of alerts, or (of none) of the incident again."""
+        ids: list[int | None] = [alert.alert_id for alert in alerts] or [None]
+        self.decisions += [Decision(destination, each, reason, detail) for each in ids]
+        self.dues += [] if until is None else [until]
+
+
+def look_at_incident(
+    incident: Incident,
+    alerts: Sequence[Alert],
+    told: Mapping[str, Told],
+    routes: Sequence[Route],
+    silences: Sequence[Silence],
+    now: int,
+    *,
+    update_interval: int = 60 * MICROSECONDS,
+) -> Look:
+    """Decide what the destinations are told of an incident now. `alerts` are all of it, `told` by destination.
+
+    New alerts of no worse severity wait for `update_interval` (microseconds) after a notice, and come together.
+
+    >>> incident = Incident(17, "fraud", "3", "", opened_at=0)
+    >>> alert = Alert(1, "auc", "fraud", "3", "performance_roc_auc", 0.7, 0.8, Severity.CRITICAL, fired_at=0)
+    >>> look = look_at_incident(incident, [alert], {}, [Route("pager")], [], now=5)
+    >>> [(message.destination, message.kind.value) for message in look.messages]
+    [('pager', 'trigger')]
+    >>> told = {each.destination: each for each in look.told}
+    >>> again = look_at_incident(incident, [alert], told, [Route("pager")], [], now=6)
+    >>> [decision.outcome.value for decision in again.decisions]
+    ['already_told']
+    """
+    standing = tuple(alert for alert in alerts if alert.is_open)
+    audience = {
+        severity: {route.name for route in find_routes(routes, incident.team, severity)}
+        for severity in {alert.severity for alert in alerts}
+    }
+    said = _Said()
+    _explain_missed(alerts, told, audience, said)
+    if not standing:
+        _resolve(alerts, told, routes, said)
+        return Look(tuple(said.messages), tuple(said.decisions), (), None, is_over=True)
+    scene = _see(incident, standing, told, silences, now, update_interval)
+    escalation = decide_escalation(incident, scene.audible, scene.is_acknowledged, told, routes, now)
+    for route in routes:
+        before = told.get(route.name)
+        meant = {alert.alert_id for alert in standing if route.name in audience[alert.severity]}
+        raised = route.name in escalation.targets and before is None
+        if raised and escalation.is_due:
+            meant |= {alert.alert_id for alert in scene.audible}
+        if meant or before is not None:
+            _decide(scene, route, before, meant, raised and escalation.is_due, said)
+        elif raised and scene.is_acknowledged:
+            said.hold(route.name, (), Reason.ACKNOWLEDGED, _name_acknowledgement(incident), None)
+    after = {**told, **{each.destination: each for each in said.told}}
+    later = decide_escalation(incident, scene.audible, scene.is_acknowledged, after, routes, now)
+    if later.at is not None and not later.is_due and later.targets - after.keys():
+        said.dues.append(later.at)
+    for name in sorted(set(told) - {route.name for route in routes}):
+        said.hold(name, (), Reason.DESTINATION_REMOVED, "", None)
+    return Look(
+        tuple(said.messages),
+        tuple(said.decisions),
+        tuple(said.told),
+        min(said.dues, default=None),
+        is_over=False,
+        escalated=any(message.cause is Cause.ESCALATED for message in said.messages),
+    )
+
+
+def _see(
+    incident: Incident,
+    standing: tuple[Alert, ...],
+    told: Mapping[str, Told],
+    silences: Sequence[Silence],
+    now: int,
+    update_interval: int,
+) -> _Scene:
+    mutes = _find_mutes(standing, silences, now)
+    audible = tuple(alert for alert in standing if alert.alert_id not in mutes)
+    heard = {alert.severity for alert in audible} | {each.severity for each in told.values()}
+    acknowledged_at = incident.acknowledged_at
+    return _Scene(
+        incident=incident,
+        standing=standing,
+        audible=audible,
+        mutes=mutes,
+        severity=worst_severity(heard) if heard else None,
+        is_acknowledged=acknowledged_at is not None
+        and not any(alert.fired_at > acknowledged_at for alert in audible),
+        now=now,
+        update_interval=update_interval,
+    )
+
+
+def _find_mutes(standing: Sequence[Alert], silences: Sequence[Silence], now: int) -> dict[int, _Mute]:
+    inhibitors = find_inhibitors(standing)
+    mutes = {}
+    for alert in standing:
+        if silence := find_silence(alert, silences, now):
+            until = format_time(silence.ends_at)
+            detail = f"silence {silence.silence_id} of {silence.author} until {until}: {silence.comment}"
+            mutes[alert.alert_id] = _Mute(Reason.SILENCED, detail, silence.ends_at)
+        elif by := inhibitors.get(alert.alert_id):
+            detail = f"alert {by.alert_id}: {by.metric} of {by.feature or by.worst}"
+            mutes[alert.alert_id] = _Mute(Reason.INHIBITED, detail)
+    return mutes
+
+
+def _explain_missed(
+    alerts: Sequence[Alert], told: Mapping[str, Told], audience: Mapping[Severity, set[str]], said: _Said
+) -> None:
+    """Say of which alerts nobody is told: there is no destination, or they were over too soon."""
+    for alert in alerts:
+        names = audience[alert.severity]
+        if alert.is_open and not names:
+            said.hold("", [alert], Reason.NO_DESTINATION, f"nobody takes {alert.severity}", None)
+        elif not alert.is_open:
+            for name in sorted(names) or [""]:
+                if name not in told or alert.alert_id not in told[name].alerts:
+                    said.hold(name, [alert], Reason.RESOLVED_BEFORE_TOLD, "", None)
+
+
+def _decide(
+    scene: _Scene, route: Route, before: Told | None, meant: set[int], escalated: bool, said: _Said
+) -> None:
+    """Decide what one destination is told: first of new alerts, then of an acknowledgement, else again."""
+    known: Mapping[int, int] = {} if before is None else before.alerts
+    waiting = [
+        alert
+        for alert in scene.standing
+        if alert.alert_id not in known and (before is not None or alert.alert_id in meant)
+    ]
+    for alert in waiting:
+        if mute := scene.mutes.get(alert.alert_id):
+            said.hold(route.name, [alert], mute.reason, mute.detail, mute.until)
+    news = [alert for alert in waiting if alert.alert_id not in scene.mutes]
+    after = _tell_news(scene, route, before, news, escalated, said) if news else before
+    if after is None:
+        return
+    if scene.is_acknowledged and after.acknowledged_at != scene.incident.acknowledged_at:
+        after = _tell_acknowledged(scene, after, said)
+    elif not news:
+        after = _repeat(scene, route, after, said)
+    if after is not before:
+        said.told.append(after)
+        if route.repeat_interval is not None and not scene.is_acknowledged and scene.audible:
+            said.dues.append(after.told_at + route.repeat_interval)
+
+
+def _tell_news(
+    scene: _Scene, route: Route, before: Told | None, news: Sequence[Alert], escalated: bool, said: _Said
+) -> Told | None:
+    worst = worst_severity({alert.severity for alert in news})
+    if (until := route.quiet_until(worst, scene.now)) is not None:
+        said.hold(route.name, news, Reason.QUIET_HOURS, f"until {format_time(until)}", until)
+        return before
+    if before is not None and not is_worse(worst, before.severity):
+        earliest = before.told_at + scene.update_interval
+        if scene.now < earliest:
+            said.hold(route.name, news, Reason.TOO_SOON, f"until {format_time(earliest)}", earliest)
+            return before
+    known: Mapping[int, int] = {} if before is None else before.alerts
+    kind = Kind.TRIGGER if before is None else Kind.UPDATE
+    fresh = tuple(alert for alert in scene.audible if alert.alert_id not in known)
+    cause = Cause.ESCALATED if escalated else Cause.NEW
+    said.messages.append(Message(route.name, kind, cause, _severity(scene), scene.audible, fresh))
+    said.decisions += [Decision(route.name, alert.alert_id, kind, str(cause)) for alert in fresh]
+    return Told(
+        route.name,
+        _severity(scene),
+        {**known, **{alert.alert_id: scene.now for alert in fresh}},
+        scene.now,
+        None if before is None else before.acknowledged_at,
+    )
+
+
+def _tell_acknowledged(scene: _Scene, before: Told, said: _Said) -> Told:
+    """Tell of an acknowledgement, whatever the hour: it calms."""
+    alerts = scene.audible or scene.standing
+    message = Message(before.destination, Kind.ACKNOWLEDGE, Cause.ACKNOWLEDGED, _severity(scene), alerts)
+    said.messages.append(message)
+    detail = _name_acknowledgement(scene.incident)
+    said.decisions.append(Decision(before.destination, None, Kind.ACKNOWLEDGE, detail))
+    return replace(before, acknowledged_at=scene.incident.acknowledged_at)
+
+
+def _repeat(scene: _Scene, route: Route, before: Told, said: _Said) -> Told:
+    """Tell again of what still fires, or say why not."""
+    if not scene.audible:
+        mute = scene.mutes[scene.standing[0].alert_id]
+        untils = [each.until for each in scene.mutes.values() if each.until is not None]
+        said.hold(route.name, (), mute.reason, mute.detail, min(untils, default=None))
+        return before
+    if scene.is_acknowledged:
+        said.hold(route.name, (), Reason.ACKNOWLEDGED, _name_acknowledgement(scene.incident), None)
+        return before
+    if route.repeat_interval is None:
+        said.hold(route.name, (), Reason.ALREADY_TOLD, "it is not told again", None)
+        return before
+    again = before.told_at + route.repeat_interval
+    if scene.now < again:
+        said.hold(route.name, (), Reason.ALREADY_TOLD, f"until {format_time(again)}", again)
+        return before
+    worst = worst_severity({alert.severity for alert in scene.audible})
+    if (until := route.quiet_until(worst, scene.now)) is not None:
+        said.hold(route.name, (), Reason.QUIET_HOURS, f"until {format_time(until)}", until)
+        return before
+    said.messages.append(Message(route.name, Kind.UPDATE, Cause.REPEATED, _severity(scene), scene.audible))
+    said.decisions.append(Decision(route.name, None, Kind.UPDATE, str(Cause.REPEATED)))
+    return replace(before, told_at=scene.now, severity=_severity(scene))
+
+
+def _resolve(alerts: Sequence[Alert], told: Mapping[str, Told], routes: Sequence[Route], said: _Said) -> None:
+    """Tell those who were told, whatever the hour and the silences, that it is over."""
+    names = {route.name for route in routes}
+    for name, before in sorted(told.items()):
+        if name not in names:
+            said.hold(name, (), Reason.DESTINATION_REMOVED, "", None)
+            continue
+        known = tuple(alert for alert in alerts if alert.alert_id in before.alerts)
+        said.messages.append(Message(name, Kind.RESOLVE, Cause.RESOLVED, before.severity, known))
+        said.decisions.append(Decision(name, None, Kind.RESOLVE))
+
+
+def _severity(scene: _Scene) -> Severity:
+    assert scene.severity is not None  # there is something audible, or somebody was told
+    return scene.severity
+
+
+def _name_acknowledgement(incident: Incident) -> str:
+    return f"by {incident.acknowledged_by or 'somebody'}"
