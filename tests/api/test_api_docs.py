@@ -15,10 +15,12 @@ import pytest
 from driftline.api.meters import make_meters
 from driftline.api.problem import KINDS
 from driftline.api.series import DEFAULT_METRICS, METRIC_NAMES
+from driftline.core.window import Window
 from driftline.log.postgres_log import PostgresLog
 from driftline.settings import Settings
 from driftline.store.database import Database
 from driftline.store.performance import PerformanceResult, upsert_performance
+from tests.api.alerts import fire
 from tests.api.examples import HOUR, NOON, make_frame, to_parquet, write_window
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -120,6 +122,15 @@ def test_every_example_answers_what_the_page_says(
         if isinstance(example, str):
             if example == "performance of two windows":
                 write_performance(database)
+                continue
+            if example == "an alert":
+                fire(
+                    database,
+                    rule_id="fraud.psi.amount",
+                    metric_value=3.25,
+                    severity="HIGH",
+                    windows=(Window(NOON + 2 * QUARTER, NOON + 3 * QUARTER),),
+                )
                 continue
             assert example == "three windows"
             for k, (seed, shift) in enumerate(((1, 0.0), (3, 0.0), (2, 2.0))):

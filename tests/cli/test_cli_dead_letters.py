@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from driftline.cli.letters import format_local
+from driftline.cli.tables import format_local
 from driftline.log.batch_format import decode_batch, encode_batch
 from driftline.log.topics import PREDICTION_SAMPLES
 from driftline.store.dead_letters import Refused, add_dead_letters

@@ -4,12 +4,16 @@ from fastapi import FastAPI
 
 from driftline import __version__
 from driftline.api import (
+    alert_rules,
+    alerts,
+    audit,
     cloud_events,
     dead_letters,
     distribution,
     docs,
     drift,
     health,
+    incidents,
     label_status,
     labels,
     models,
@@ -36,6 +40,9 @@ _TAGS = [
     {"name": "labels", "description": "What came true, sooner or later."},
     {"name": "drift", "description": "How far each window lies from the reference, feature by feature."},
     {"name": "performance", "description": "How good the predictions were, by the labels and before they come."},
+    {"name": "alert rules", "description": "Which numbers are wrong when, for how long, and whom that concerns."},
+    {"name": "alerts", "description": "What the rules have fired, grouped by incident, and who is on it."},
+    {"name": "audit", "description": "Who did what."},
     {"name": "dead letters", "description": "What could not be used, and why; sent again once that has changed."},
     {"name": "health", "description": "For orchestrators and Prometheus."},
 ]
@@ -74,6 +81,10 @@ def create_app(database: Database, log: Log, settings: Settings) -> FastAPI:
         summary.router,
         performance.router,
         distribution.router,
+        alert_rules.router,
+        alerts.router,
+        incidents.router,
+        audit.router,
         health.router,
         docs.router,
     ):

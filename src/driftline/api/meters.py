@@ -13,14 +13,17 @@ from prometheus_client.registry import Collector
 from psycopg import Connection, OperationalError
 
 from driftline.api.moments import read_clock
+from driftline.core.rules import Severity
 from driftline.core.window import DAY, MICROSECONDS
 from driftline.log.errors import LogError
 from driftline.log.log import Log
 from driftline.log.offsets import read_offsets
 from driftline.log.topics import LABELS, PREDICTION_LOGS, PREDICTION_SAMPLES
+from driftline.store.alerts import count_open_alerts
 from driftline.store.clocks import read_partition_clocks, read_relay_clocks
 from driftline.store.database import Database
 from driftline.store.dead_letters import count_dead_letters
+from driftline.store.deliveries import count_waiting_deliveries
 from driftline.store.traffic import count_windows, read_last_computed
 from driftline.workers.joiner import CONSUMER as JOINER
 from driftline.workers.partition import CONSUMER
@@ -120,7 +123,7 @@ class _DatabaseCollector(Collector):
         try:
             with self._database.pool.connection(timeout=CONNECT_S) as conn:
                 ends = _read_ends(self._log)
-                found = [*_log_metrics(conn, ends or {}), *_window_metrics(conn)]
+                found = [*_log_metrics(conn, ends or {}), *_window_metrics(conn), *_alert_metrics(conn)]
         except OperationalError:
             found = []
         yield GaugeMetricFamily("driftline_database_up", "1 while the database answers.", value=bool(found))
@@ -214,3 +217,16 @@ def _window_metrics(conn: Connection) -> Iterator[Metric]:
             "Age of the newest drift result.",
             value=max(read_clock() - computed_at, 0) / MICROSECONDS,
         )
+
+
+def _alert_metrics(conn: Connection) -> Iterator[Metric]:
+    alerts = GaugeMetricFamily("driftline_open_alerts", "Alerts that go on, by severity.", labels=["severity"])
+    counts = count_open_alerts(conn, "severity")
+    for severity in Severity:
+        alerts.add_metric([severity], counts.get(severity, 0))
+    yield alerts
+    yield GaugeMetricFamily(
+        "driftline_notices_waiting",
+        "Notices that have not reached their destination.",
+        value=count_waiting_deliveries(conn),
+    )

@@ -22,6 +22,15 @@ def _check_window(text: str) -> str:
 
 
 Text = Annotated[str, Field(max_length=256), AfterValidator(_check_text)]
+RuleId = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_check_text)]
+Author = Annotated[
+    str,
+    Field(
+        min_length=1, max_length=128, description="Who does it, for the audit trail; driftline takes their word."
+    ),
+    AfterValidator(_check_text),
+]
+Comment = Annotated[str, Field(max_length=2_000), AfterValidator(_check_text)]
 _EXAMPLE_SCHEMA = Schema(
     (Feature("amount", Kind.NUMERIC, unit="EUR"), Feature("country", Kind.CATEGORICAL)),
     Task.BINARY,

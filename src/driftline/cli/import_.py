@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from driftline.cli.options import DEFAULT_URL, UrlOption
 from driftline.cli.terminal import open_console, show_bar, write_json
 from driftline.core.errors import InvalidInput
 
@@ -40,9 +41,7 @@ def import_files(
         str | None, typer.Option(help="Whose predictions these are, where the file does not say it.")
     ] = None,
     version: Annotated[str | None, typer.Option(help="The model's version.")] = None,
-    url: Annotated[str, typer.Option(help="The driftline to send them to.", envvar="DRIFTLINE_URL")] = (
-        "http://127.0.0.1:8420"
-    ),
+    url: UrlOption = DEFAULT_URL,
     sample: Annotated[
         bool, typer.Option("--sample", help="Let the server keep one prediction in N, by its hash.")
     ] = False,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from driftline.cli.options import DEFAULT_URL, UrlOption
 from driftline.cli.terminal import open_console, show_bar, write_json
 from driftline.core.errors import InvalidInput
 
@@ -56,9 +57,7 @@ def import_labels(
         bool, typer.Option("--withdraw-empty", help="An empty value withdraws a label; else the row is left out.")
     ] = False,
     wait_s: Annotated[float, typer.Option(help="How long to wait until all labels are joined.", min=0)] = 60,
-    url: Annotated[str, typer.Option(help="The driftline to send them to.", envvar="DRIFTLINE_URL")] = (
-        "http://127.0.0.1:8420"
-    ),
+    url: UrlOption = DEFAULT_URL,
     json: Annotated[
         Path | None, typer.Option(help="Write what became of the labels; - for standard output.", metavar="FILE")
     ] = None,

@@ -1,11 +1,11 @@
 """Dead letters on a terminal: tables of them, one of them, and what became of those that were sent again."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import typer
 
+from driftline.cli.tables import add_row, format_local, make_table
 from driftline.cli.terminal import open_console
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ _NUMBERS = frozenset({"id", "letters", "events", "replayed", "bytes", "accepted"
 
 def draw_counts(counts: "Sequence[LetterCount]") -> "Table":
     """Draw how many letters have each reason."""
-    table = _make_table("reason", "model", "topic", "letters", "events", "replayed", "newest")
+    table = make_table("reason", "model", "topic", "letters", "events", "replayed", "newest", numbers=_NUMBERS)
     for count in counts:
-        _add_row(
+        add_row(
             table,
             count.reason_code,
             count.model_id or "-",
@@ -37,11 +37,11 @@ def draw_counts(counts: "Sequence[LetterCount]") -> "Table":
 
 def draw_letters(letters: "Sequence[DeadLetter]") -> "Table":
     """Draw a line for each letter."""
-    table = _make_table("id", "received", "model", "reason", "events", "bytes", "why")
+    table = make_table("id", "received", "model", "reason", "events", "bytes", "why", numbers=_NUMBERS)
     for letter in letters:
         whose = " ".join(filter(None, (letter.model_id, letter.model_version)))
         reason = letter.reason_code + (" (replayed)" if letter.replayed_at else "")
-        _add_row(
+        add_row(
             table,
             str(letter.id),
             format_local(letter.received_at),
@@ -52,25 +52,6 @@ def draw_letters(letters: "Sequence[DeadLetter]") -> "Table":
             letter.reason[:200],
         )
     return table
-
-
-def _make_table(*names: str) -> "Table":
-    from rich import box  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in names:
-        table.add_column(name, justify="right" if name in _NUMBERS else "left", overflow="fold")
-    return table
-
-
-def _add_row(table: "Table", *cells: str) -> None:
-    """Add texts as they are: what senders wrote is no markup."""
-    from rich.text import Text  # noqa: PLC0415
-
-    from driftline.api.letters import clean_text  # noqa: PLC0415
-
-    table.add_row(*(Text(clean_text(cell)) for cell in cells))
 
 
 def print_letter(letter: "DeadLetter", media_type: str, text: str) -> None:
@@ -100,10 +81,10 @@ def print_letter(letter: "DeadLetter", media_type: str, text: str) -> None:
 def print_fates(fates: "Sequence[Replayed]", *, dry_run: bool) -> None:
     """Print what is to be said of single letters, and the sum."""
     odd = [fate for fate in fates if fate.reason is not None]
-    table = _make_table("id", "fate", "accepted", "refused", "why")
+    table = make_table("id", "fate", "accepted", "refused", "why", numbers=_NUMBERS)
     for fate in odd[:_LISTED]:
         numbers = f"{fate.accepted:,}", f"{fate.refused:,}"
-        _add_row(table, str(fate.letter_id), str(fate.fate), *numbers, fate.reason or "")
+        add_row(table, str(fate.letter_id), str(fate.fate), *numbers, fate.reason or "")
     if odd:
         open_console().print(table)
     if len(odd) > _LISTED:
@@ -114,9 +95,3 @@ def print_fates(fates: "Sequence[Replayed]", *, dry_run: bool) -> None:
     accepted = sum(fate.accepted for fate in fates)
     verb = "would be replayed" if dry_run else "replayed"
     typer.echo(f"{sent:,} letters {verb} with {accepted:,} events; {refused:,} refused again, {rest:,} skipped")
-
-
-def format_local(micros: int) -> str:
-    """Write a time in the zone of this machine."""
-    moment = datetime.fromtimestamp(micros / 1e6, UTC).astimezone()
-    return moment.strftime("%Y-%m-%d %H:%M:%S %Z")

@@ -6,6 +6,21 @@ from typing import Annotated
 import typer
 
 _COLUMNS = "Columns"
+DEFAULT_URL = "http://127.0.0.1:8420"
+
+UrlOption = Annotated[str, typer.Option("--url", help="The driftline to ask.", envvar="DRIFTLINE_URL")]
+ByOption = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="NAME",
+        help="Who does it, for the audit trail (default: your user name here).",
+        envvar="DRIFTLINE_BY",
+    ),
+]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write it as JSON; - for standard output.")
+]
 
 TaskOption = Annotated[
     str | None,
@@ -64,3 +79,13 @@ TimestampOption = Annotated[
         "--timestamp", metavar="NAME", help="When it was predicted (default: timestamp).", rich_help_panel=_COLUMNS
     ),
 ]
+
+
+def name_user() -> str:
+    """Give the name of the user who runs the command."""
+    import getpass  # noqa: PLC0415
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in some containers
+        return "unknown"

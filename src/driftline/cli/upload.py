@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from driftline.cli.pieces import LABELS, Piece, halve
+from driftline.cli.server import ServerAway, read_detail
 from driftline.core.errors import InvalidInput
 from driftline.core.schema import Schema
 
@@ -16,10 +17,6 @@ PATIENCE_S = 60.0
 """So long a server that is away is asked again."""
 _TOO_LARGE = 413
 _AWAY = frozenset({429, 502, 503, 504})
-
-
-class ServerAway(RuntimeError):
-    """The server does not answer; the message says what to do."""
 
 
 @dataclass(slots=True)
@@ -65,7 +62,7 @@ def find_schema(client: httpx.Client, model_id: str, version: str) -> tuple[Sche
     answer = _ask(client, "GET", f"/models/{model_id}/versions/{version}/settings")
     if answer.is_success:
         return Schema.from_dict(answer.json()["schema"]), None
-    return None, _detail_of(answer)
+    return None, read_detail(answer)
 
 
 def _send_piece(client: httpx.Client, piece: Piece, tally: Tally) -> str | None:
@@ -81,7 +78,7 @@ def _send_piece(client: httpx.Client, piece: Piece, tally: Tally) -> str | None:
         problems = (_send_piece(client, part, tally) for part in smaller)
         return next((problem for problem in problems if problem is not None), None)
     if not answer.is_success:
-        return _detail_of(answer)
+        return read_detail(answer)
     tally.add(answer.json())
     return None
 
@@ -104,7 +101,7 @@ def _ask(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.
         else:
             if answer.status_code not in _AWAY:
                 return answer
-            why = _detail_of(answer)
+            why = read_detail(answer)
         if time.monotonic() + pause > deadline:
             raise ServerAway(
                 f"{client.base_url} does not answer ({why}); check --url or DRIFTLINE_URL, then run the same "
@@ -112,10 +109,3 @@ def _ask(client: httpx.Client, method: str, path: str, **request: Any) -> httpx.
             )
         time.sleep(pause)
         pause = min(2 * pause, 8.0)
-
-
-def _detail_of(answer: httpx.Response) -> str:
-    try:
-        return str(answer.json()["detail"])
-    except (ValueError, LookupError, TypeError):
-        return f"{answer.status_code} {answer.reason_phrase}: {answer.text[:200]}"

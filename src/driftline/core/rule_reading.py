@@ -1,15 +1,18 @@
 """Rules as people write them, in YAML or JSON, and back; every error names the rule, the field and the fix."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any
 
+from driftline.core.category import mend_text
 from driftline.core.errors import InvalidInput
 from driftline.core.rule_metric import METRICS, Kind, find_metric
 from driftline.core.rules import MODEL_LEVEL, Comparison, Measure, Rule, Severity
+from driftline.core.schema import MAX_NAME, MAX_TEXT
 
 _FIELDS = {field.name: field for field in fields(Rule)}
 _CHOICES: Mapping[str, type[StrEnum]] = {"comparison": Comparison, "measure": Measure, "severity": Severity}
@@ -24,6 +27,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 _WHOLE = ("consecutive_windows", "recover_windows", "band_windows")
 _NATURAL = ("psi", "ks")
 _REFERENCES = ("training", "rolling", "seasonal")
+_LONGEST = {"rule_id": 2 * MAX_NAME, "runbook": MAX_TEXT}  # characters; of other texts as many as a name has
+_MOST_ACTIONS = 20
 
 
 def read_rules(content: object) -> tuple[Rule, ...]:
@@ -76,11 +81,20 @@ def write_rule(rule: Rule) -> dict[str, Any]:
     >>> write_rule(Rule("silent", "volume", Comparison.BELOW, 1))
     {'rule_id': 'silent', 'metric': 'volume', 'comparison': 'below', 'threshold': 1}
     """
-    written = {name: getattr(rule, name) for name in _FIELDS}
     return {
-        name: str(value) if name in _CHOICES else list(value) if name == "actions" else value
-        for name, value in written.items()
-        if value != _FIELDS[name].default
+        name: value for name, value in write_fields(rule).items() if getattr(rule, name) != _FIELDS[name].default
+    }
+
+
+def write_fields(rule: Rule) -> dict[str, Any]:
+    """Write all fields of a rule, as JSON has them.
+
+    >>> write_fields(Rule("silent", "volume", Comparison.BELOW, 1))["actions"]
+    []
+    """
+    return {
+        name: list(rule.actions) if name == "actions" else str(value) if name in _CHOICES else value
+        for name, value in ((name, getattr(rule, name)) for name in _FIELDS)
     }
 
 
@@ -107,9 +121,18 @@ def _read_field(name: str, value: object) -> Any:
     if name == "actions":
         if not isinstance(value, list | tuple) or not all(isinstance(each, str) and each for each in value):
             raise InvalidInput(f"{name} is {value!r}; write a list of names", field=name)
-        return tuple(value)
-    if not isinstance(value, str) or "\0" in value:
+        if len(value) > _MOST_ACTIONS:
+            raise InvalidInput(f"{name} has {len(value)} names; give at most {_MOST_ACTIONS}", field=name)
+        return tuple(_read_text(name, each) for each in value)
+    return _read_text(name, value)
+
+
+def _read_text(name: str, value: object) -> str:
+    if not isinstance(value, str) or mend_text(value) != value:
         raise InvalidInput(f"{name} is {value!r}; write it as text, in quotes", field=name)
+    longest = _LONGEST.get(name, MAX_NAME)
+    if len(value) > longest:
+        raise InvalidInput(f"{name} has {len(value):,} characters; give at most {longest:,}", field=name)
     return value
 
 
@@ -123,8 +146,10 @@ def _read_choice(name: str, value: object) -> StrEnum:
 def _read_number(name: str, value: object) -> float:
     least, most = _RANGES[name]
     whole = name in _WHOLE
-    if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         raise InvalidInput(f"{name} is {value!r}; write a {'whole ' * whole}number", field=name)
+    if not abs(value) <= sys.float_info.max:
+        raise InvalidInput(f"{name} is not finite, or too large; write a number", field=name)
     if not least <= value <= most:
         raise InvalidInput(f"{name} is {value}; choose one from {least} to {most}", field=name)
     return value

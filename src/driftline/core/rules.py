@@ -96,9 +96,13 @@ class Rule:
         dropped = measured and self.comparison is Comparison.DROP_FROM_BASELINE
         return self.require_significance and (kind is Kind.DRIFT or dropped)
 
+    def watches_model(self, model_id: str) -> bool:
+        """Tell whether the rule watches anything of a model."""
+        return _matches(self.model, model_id)
+
     def watches(self, model_id: str, version: str) -> bool:
         """Tell whether the rule watches anything of a model version."""
-        return _matches(self.model, model_id) and _matches(self.version, version)
+        return self.watches_model(model_id) and _matches(self.version, version)
 
     def applies(self, model_id: str, version: str, segment: str, reference_kind: str) -> bool:
         """Tell whether the rule watches a segment of a model version; `segment` `*` means all but the whole.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import Connection
 from psycopg.rows import dict_row
@@ -69,29 +69,51 @@ def upsert_rules(conn: Connection, rules: Sequence[Rule], origin: str) -> None:
     _insert(conn, _INSERT + _UPDATE, rules, origin)
 
 
-def list_rules(conn: Connection, *, origin: str | None = None) -> list[StoredRule]:
-    """List all rules, or those of an origin, by id."""
-    with conn.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(
-            _SELECT + SQL(" WHERE %(origin)s::text IS NULL OR origin = %(origin)s ORDER BY rule_id"),
-            {"origin": origin},
-        )
-        return [_read(row) for row in cursor.fetchall()]
+def lock_rules(conn: Connection) -> None:
+    """Keep others from changing rules until the end of the transaction; who only reads goes on."""
+    conn.execute("LOCK TABLE alert_rules IN SHARE ROW EXCLUSIVE MODE")
+
+
+def list_rules(
+    conn: Connection,
+    *,
+    origin: str | None = None,
+    model_id: str | None = None,
+    after: str = "",
+    limit: int | None = None,
+) -> list[StoredRule]:
+    """List rules by id: all, those of an origin, those that may watch a model: by its name, or by a glob."""
+    return _list(
+        conn,
+        " WHERE (%(origin)s::text IS NULL OR origin = %(origin)s)"
+        " AND (%(model)s::text IS NULL OR model_id = %(model)s OR model_id ~ '[*?[]')"
+        " AND rule_id > %(after)s ORDER BY rule_id LIMIT %(limit)s",
+        {"origin": origin, "model": model_id, "after": after, "limit": limit},
+    )
+
+
+def find_rules(conn: Connection, rule_ids: Sequence[str]) -> list[StoredRule]:
+    """Find those of some rules that are there."""
+    return _list(conn, " WHERE rule_id = ANY(%(ids)s)", {"ids": list(rule_ids)})
 
 
 def get_rule(conn: Connection, rule_id: str) -> StoredRule:
     """Find a rule. Raises NotFound."""
-    with conn.cursor(row_factory=dict_row) as cursor:
-        cursor.execute(_SELECT + SQL(" WHERE rule_id = %s"), (rule_id,))
-        row = cursor.fetchone()
-    if row is None:
+    found = find_rules(conn, [rule_id])
+    if not found:
         raise NotFound(f"there is no rule {rule_id!r}")
-    return _read(row)
+    return found[0]
 
 
 def delete_rules(conn: Connection, rule_ids: Sequence[str]) -> None:
-    """Delete rules; end their alerts before (`workers.alerts.end_rules`)."""
+    """Delete rules; their alerts end by `workers.alerts.end_rules`."""
     conn.execute("DELETE FROM alert_rules WHERE rule_id = ANY(%s)", (list(rule_ids),))
+
+
+def _list(conn: Connection, rest: LiteralString, parameters: Mapping[str, object]) -> list[StoredRule]:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(_SELECT + SQL(rest), parameters)
+        return [_read(row) for row in cursor.fetchall()]
 
 
 def _insert(conn: Connection, query: Composed, rules: Sequence[Rule], origin: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, LiteralString
+from typing import Any, Literal, LiteralString
 
 from psycopg import Connection
 from psycopg.rows import dict_row
@@ -158,6 +158,12 @@ def list_open_alerts(conn: Connection, model_id: str, model_version: str | None 
         " ORDER BY alert_id",
         (model_id, model_version, model_version),
     )
+
+
+def count_open_alerts(conn: Connection, by: Literal["severity", "rule_id"]) -> dict[str, int]:
+    """Count the open alerts of each severity, or rule."""
+    query = SQL("SELECT {0}, count(*) FROM drift_alerts WHERE resolved_at IS NULL GROUP BY {0}")
+    return dict(conn.execute(query.format(Identifier(by))).fetchall())
 
 
 def record_action_taken(conn: Connection, alert_ids: Sequence[int], what: str) -> None:

@@ -11,7 +11,7 @@ from psycopg import Connection
 from driftline.core.alert_window import JudgedWindow
 from driftline.core.alerting import Event, Happening, end_alerts, judge_window
 from driftline.core.rules import Rule, Severity, select_rules
-from driftline.store.alert_states import delete_states, list_subjects, read_states, write_states
+from driftline.store.alert_states import Subject, delete_states, list_subjects, read_states, write_states
 from driftline.store.alerts import Alert, add_alert, end_alert, find_open_alert, list_open_alerts
 from driftline.store.incidents import make_due, place_incident
 
@@ -54,7 +54,22 @@ def record_events(conn: Connection, rules: Mapping[str, Rule], events: Sequence[
 
 def end_rules(conn: Connection, rules: Mapping[str, Rule], now: int) -> None:
     """End the open alerts of rules that are deleted, and forget where they stood."""
-    subjects = list_subjects(conn, list(rules))
+    _end(conn, rules, list_subjects(conn, list(rules)), now)
+
+
+def end_unwatched(conn: Connection, rules: Mapping[str, Rule], now: int) -> None:
+    """End the open alerts of rules on models, versions and segments that they do not watch any more as edited."""
+    subjects = [
+        subject
+        for subject in list_subjects(conn, list(rules))
+        if not rules[subject.rule_id].applies(
+            subject.model_id, subject.model_version, subject.segment, rules[subject.rule_id].reference_kind
+        )
+    ]
+    _end(conn, rules, subjects, now)
+
+
+def _end(conn: Connection, rules: Mapping[str, Rule], subjects: Sequence[Subject], now: int) -> None:
     for subject in subjects:
         whose = (subject.model_id, subject.model_version, subject.segment)
         for states in read_states(conn, *whose, [subject.rule_id]).values():

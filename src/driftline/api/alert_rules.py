@@ -1,0 +1,242 @@
+"""Alert rules: of a model, created, listed, shown, replaced and deleted; and all of them, as files say."""
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from psycopg import Connection
+from pydantic import BaseModel, ConfigDict, Field
+
+from driftline.api.context import OpenDatabase
+from driftline.api.model_body import Author, RuleId
+from driftline.api.moments import read_clock
+from driftline.api.names import ModelIdInPath
+from driftline.api.problem import Refusal, describe_problems
+from driftline.api.rule_body import NOBODY, RuleBody, RuleSet, describe_rule
+from driftline.core.rule_names import name_rule
+from driftline.core.rule_reading import read_rules, write_fields
+from driftline.core.rules import Rule
+from driftline.store.alert_rules import StoredRule, find_rules, get_rule, list_rules, lock_rules
+from driftline.store.alerts import count_open_alerts
+from driftline.store.errors import NotFound
+from driftline.store.models import get_model
+from driftline.workers.rule_changes import RuleChange, make_changes, plan_set
+
+router = APIRouter(tags=["alert rules"])
+
+RuleIdInPath = Annotated[RuleId, Path(description="The rule's id.", examples=["fraud.auc"])]
+
+
+class RulePage(BaseModel):
+    """Which rules to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    origin: Literal["preset", "api", "file"] | None = Field(default=None, description="Rules that came this way.")
+    limit: int = Field(default=100, ge=1, le=10_000, description="Rules a page.")
+    after: RuleId | None = Field(default=None, description="`next` of the page before.")
+
+
+class Deleter(BaseModel):
+    """Who deletes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: Author = NOBODY
+
+
+@router.post(
+    "/models/{model_id}/alerts",
+    status_code=201,
+    summary="Create an alert rule",
+    response_description="The rule",
+    responses=describe_problems("not-found", "conflict", "invalid-request"),
+)
+def create(model_id: ModelIdInPath, body: RuleBody, database: OpenDatabase) -> dict[str, Any]:
+    """Create a rule that watches the model, and, where its `model` is a glob, others too.
+
+    `model` is by default the one of the path; `rule_id` is by default made of what the rule watches.
+    """
+    unnamed = "rule_id" not in (body.model_extra or {})
+    rule = body.read(rule_id="new", model=model_id)
+    _check_watches(rule, model_id)
+    with database.transaction() as conn:
+        get_model(conn, model_id)
+        lock_rules(conn)
+        if unnamed:
+            rule = replace(rule, rule_id=name_rule(rule, model_id, _Taken(conn)))
+        elif find_rules(conn, [rule.rule_id]):
+            raise Refusal(
+                "conflict",
+                f"there is a rule {rule.rule_id!r}; choose another rule_id, or replace it with PUT",
+                field="rule_id",
+            )
+        make_changes(conn, [RuleChange(None, rule, "api")], body.by, read_clock())
+        return describe_rule(get_rule(conn, rule.rule_id))
+
+
+@router.get(
+    "/models/{model_id}/alerts",
+    summary="List the alert rules of a model",
+    response_description="All rules that watch the model, by id",
+    responses=describe_problems("not-found"),
+)
+def list_of_model(model_id: ModelIdInPath, database: OpenDatabase) -> dict[str, Any]:
+    """List the rules that watch a model, by its name or by a glob. What they fired is at `/alerts`."""
+    with database.transaction() as conn:
+        get_model(conn, model_id)
+        found = list_rules(conn, model_id=model_id)
+    return {"rules": [describe_rule(each) for each in found if each.rule.watches_model(model_id)]}
+
+
+@router.get(
+    "/models/{model_id}/alerts/{rule_id:path}",
+    summary="Show an alert rule",
+    response_description="The rule",
+    responses=describe_problems("not-found"),
+)
+def show(model_id: ModelIdInPath, rule_id: RuleIdInPath, database: OpenDatabase) -> dict[str, Any]:
+    """Show a rule that watches the model."""
+    with database.transaction() as conn:
+        return describe_rule(_find(conn, model_id, rule_id))
+
+
+@router.put(
+    "/models/{model_id}/alerts/{rule_id:path}",
+    summary="Replace an alert rule",
+    response_description="The rule as it is now",
+    responses=describe_problems("not-found", "conflict", "invalid-request"),
+)
+def edit(model_id: ModelIdInPath, rule_id: RuleIdInPath, body: RuleBody, database: OpenDatabase) -> dict[str, Any]:
+    """Replace all fields of a rule that watches the model; what is left out has its default.
+
+    The rule goes on from where it stood. Alerts on what it does not watch any more end. A rule that comes from a
+    file is changed there.
+    """
+    rule = body.read(rule_id=rule_id, model=model_id)
+    _check_watches(rule, model_id)
+    if rule.rule_id != rule_id:
+        raise Refusal(
+            "invalid-request",
+            f"rule_id is {rule.rule_id!r}, in the path {rule_id!r}; a rule keeps its id: leave it out",
+            field="rule_id",
+        )
+    with database.transaction() as conn:
+        lock_rules(conn)
+        before = _find_own(conn, model_id, rule_id)
+        make_changes(conn, [RuleChange(before, rule, "api")], body.by, read_clock())
+        return describe_rule(get_rule(conn, rule_id))
+
+
+@router.delete(
+    "/models/{model_id}/alerts/{rule_id:path}",
+    status_code=204,
+    summary="Delete an alert rule",
+    response_description="Deleted",
+    responses=describe_problems("not-found", "conflict"),
+)
+def delete(
+    model_id: ModelIdInPath, rule_id: RuleIdInPath, query: Annotated[Deleter, Query()], database: OpenDatabase
+) -> None:
+    """Delete a rule that watches the model; its open alerts end. One that comes from a file is deleted there."""
+    with database.transaction() as conn:
+        lock_rules(conn)
+        before = _find_own(conn, model_id, rule_id)
+        make_changes(conn, [RuleChange(before, None, before.origin)], query.by, read_clock())
+
+
+@router.get("/rules", summary="List all alert rules", response_description="A page of rules")
+def list_page(query: Annotated[RulePage, Query()], database: OpenDatabase) -> dict[str, Any]:
+    """List rules by id, a page at a time: give `next` as `after` for the following one."""
+    with database.transaction() as conn:
+        found = list_rules(conn, origin=query.origin, after=query.after or "", limit=query.limit + 1)
+    page = found[: query.limit]
+    return {
+        "rules": [describe_rule(each) for each in page],
+        "next": page[-1].rule.rule_id if len(found) > query.limit else None,
+    }
+
+
+@router.put(
+    "/rules",
+    summary="Apply the alert rules of files",
+    response_description="What has changed, or would",
+    responses=describe_problems("invalid-request"),
+)
+def apply(body: RuleSet, database: OpenDatabase) -> dict[str, Any]:
+    """Make these all the rules that come from files: those that are new, changed and gone, at once or not at all.
+
+    Rules of presets and of the API stay, but for those whose ids are among these: the files take them over. The
+    open alerts of rules that are gone end. `driftline rules apply` sends this, `driftline rules diff` a dry run.
+    """
+    rules = read_rules({"rules": body.rules})
+    with database.transaction() as conn:
+        lock_rules(conn)
+        changes = plan_set(list_rules(conn), rules, "file")
+        told = _describe_changes(changes, count_open_alerts(conn, "rule_id"))
+        if not body.dry_run:
+            make_changes(conn, changes, body.by, read_clock())
+    return {"dry_run": body.dry_run, **told}
+
+
+class _Taken:
+    """The ids of rules that are there."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    def __contains__(self, rule_id: object) -> bool:
+        return bool(find_rules(self._conn, [str(rule_id)]))
+
+
+def _check_watches(rule: Rule, model_id: str) -> None:
+    if not rule.watches_model(model_id):
+        raise Refusal(
+            "invalid-request",
+            f"model {rule.model!r} is not the {model_id!r} of the path; leave it out, or send the rule to a model "
+            "that it watches",
+            field="model",
+        )
+
+
+def _find(conn: Connection, model_id: str, rule_id: str) -> StoredRule:
+    stored = get_rule(conn, rule_id)
+    if not stored.rule.watches_model(model_id):
+        raise NotFound(f"rule {rule_id!r} does not watch model {model_id!r}, but {stored.rule.model!r}")
+    return stored
+
+
+def _find_own(conn: Connection, model_id: str, rule_id: str) -> StoredRule:
+    """Find a rule that may be changed here."""
+    stored = _find(conn, model_id, rule_id)
+    if stored.origin == "file":
+        raise Refusal(
+            "conflict",
+            f"rule {rule_id!r} comes from a file; change it there, and run driftline rules apply",
+            field="rule_id",
+        )
+    return stored
+
+
+def _describe_changes(changes: list[RuleChange], open_alerts: dict[str, int]) -> dict[str, Any]:
+    by_act: dict[str, list[RuleChange]] = {"added": [], "changed": [], "removed": [], "": []}
+    for change in changes:
+        by_act[change.act].append(change)
+    return {
+        "added": [write_fields(change.rule) for change in by_act["added"]],
+        "changed": [
+            {
+                "rule_id": change.rule.rule_id,
+                "fields": {
+                    name: {"before": before, "after": after}
+                    for name, (before, after) in change.list_fields().items()
+                },
+            }
+            for change in by_act["changed"]
+        ],
+        "removed": [
+            {"rule_id": change.rule.rule_id, "open_alerts": open_alerts.get(change.rule.rule_id, 0)}
+            for change in by_act["removed"]
+        ],
+        "unchanged": len(by_act[""]),
+    }
