@@ -1,6 +1,7 @@
 """A local provider: it refuses what the real one refuses, and has the real one's bad days."""
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -56,7 +57,10 @@ def run_provider(answer: Callable[[Request], Reply], port: int = 0) -> Iterator[
         protocol_version = "HTTP/1.1"
 
         def _answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            if len(body) < length:  # the client was killed while it wrote
+                return
             reply = provider.reply(Request(self.command, self.path, dict(self.headers), body))
             self.close_connection = reply.status <= 0
             if reply in (HANG_UP, SILENT):
@@ -77,6 +81,9 @@ def run_provider(answer: Callable[[Request], Reply], port: int = 0) -> Iterator[
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:  # clients hang up, or are killed
+            assert isinstance(sys.exception(), ConnectionError)
 
     with Server(("127.0.0.1", port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
