@@ -14,7 +14,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 DEFAULT_FILE = Path("driftline.toml")
 _LAKES = ("s3://", "gs://", "gcs://", "abfs://", "abfss://", "hdfs://", "file:///")
-_SECRET = {"database_url", "samples_url", "kafka", "destinations", "actions"}  # they may hold a password
+# They may hold a password.
+_SECRET = {"database_url", "samples_url", "kafka", "destinations", "actions", "approval_key"}
 _JSON = {  # what variables of these settings hold
     "kafka": '{"sasl.password": "…"}',
     "destinations": '{"chat": {"type": "slack", "url": "env:SLACK_WEBHOOK"}}',
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     notices_update_interval_s: int = Field(60, ge=0)
     destinations: dict[str, dict[str, Any]] = Field(default_factory=dict)
     actions: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    approval_key: str | None = None
 
     @field_validator("database_url")
     @classmethod
@@ -85,6 +87,13 @@ class Settings(BaseSettings):
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("it must look like https://driftline.example.com")
         return url and url.rstrip("/")
+
+    @field_validator("approval_key")
+    @classmethod
+    def _check_approval_key(cls, source: str | None) -> str | None:
+        if source is not None and not source.startswith(("env:", "file:")):
+            raise ValueError("write env:NAME or file:/path, where the key is, not the key itself")
+        return source
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -4,9 +4,12 @@ from fastapi import FastAPI
 
 from driftline import __version__
 from driftline.api import (
+    actions,
     alert_rules,
     alerts,
+    approvals,
     audit,
+    callbacks,
     cloud_events,
     dead_letters,
     distribution,
@@ -44,6 +47,7 @@ _TAGS = [
     {"name": "alerts", "description": "What the rules have fired, grouped by incident, and who is on it."},
     {"name": "audit", "description": "Who did what."},
     {"name": "dead letters", "description": "What could not be used, and why; sent again once that has changed."},
+    {"name": "actions", "description": "What alerts have done: proposed, approved, started, followed to the end."},
     {"name": "health", "description": "For orchestrators and Prometheus."},
 ]
 
@@ -64,6 +68,7 @@ def create_app(database: Database, log: Log, settings: Settings) -> FastAPI:
     app.state.database = database
     app.state.log = log
     app.state.settings = settings
+    app.state.approval_key = None  # read, or made, when somebody asks for it
     app.state.schemas = Schemas()
     app.state.weights = SeenWeights()
     app.state.destinations = Destinations(app.state.schemas)
@@ -85,6 +90,9 @@ def create_app(database: Database, log: Log, settings: Settings) -> FastAPI:
         alerts.router,
         incidents.router,
         audit.router,
+        actions.router,
+        approvals.router,
+        callbacks.router,
         health.router,
         docs.router,
     ):

@@ -10,6 +10,7 @@ from driftline.api.weights import SeenWeights
 from driftline.log.log import Log
 from driftline.settings import Settings
 from driftline.store.database import Database
+from driftline.workers.approval_key import read_approval_key
 
 
 async def _give_database(request: Request) -> Database:
@@ -42,9 +43,18 @@ async def _give_destinations(request: Request) -> Destinations:
     return destinations
 
 
+def _give_approval_key(request: Request) -> bytes:
+    state = request.app.state
+    if state.approval_key is None:
+        state.approval_key = read_approval_key(state.settings)
+    key: bytes = state.approval_key
+    return key
+
+
 OpenDatabase = Annotated[Database, Depends(_give_database)]
 OpenLog = Annotated[Log, Depends(_give_log)]
 AppSettings = Annotated[Settings, Depends(_give_settings)]
 KnownSchemas = Annotated[Schemas, Depends(_give_schemas)]
 KnownWeights = Annotated[SeenWeights, Depends(_give_weights)]
+ApprovalKey = Annotated[bytes, Depends(_give_approval_key)]
 KnownDestinations = Annotated[Destinations, Depends(_give_destinations)]

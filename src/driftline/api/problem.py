@@ -22,6 +22,7 @@ TYPE = "urn:driftline:problem:"
 
 KINDS: Mapping[str, tuple[int, str]] = {
     "invalid-request": (422, "The request cannot be used as it is"),
+    "not-allowed": (403, "The link or token does not allow it"),
     "not-found": (404, "There is no such thing"),
     "unknown-path": (404, "There is no such path"),
     "method-not-allowed": (405, "The path does not have this method"),

@@ -7,6 +7,7 @@ import typer
 
 from driftline import __version__
 from driftline.cli import (
+    actions,
     compare,
     dead_letters,
     demo,
@@ -40,6 +41,7 @@ app.command()(migrate.migrate)
 app.add_typer(labels.app, name="labels")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(rules.app, name="rules")
+app.add_typer(actions.app, name="actions")
 app.add_typer(kafka.app, name="kafka")
 
 

@@ -76,7 +76,7 @@ def list_letters(
     from driftline.store.dead_letters import list_dead_letters, summarise_dead_letters  # noqa: PLC0415
 
     which = _choose(model, reason, topic, since, replayed=False if waiting else None)
-    with _open_database(config, data_dir) as (database, _), database.transaction() as conn:
+    with open_served_database(config, data_dir) as (database, _), database.transaction() as conn:
         counts = summarise_dead_letters(conn, which)
         letters = list_dead_letters(conn, which, before=before, limit=limit, payload_bytes=0)
     if json is not None:
@@ -114,7 +114,7 @@ def show(
     from driftline.api.letters import READ_BYTES, describe_letter, show_payload  # noqa: PLC0415
     from driftline.store.dead_letters import get_dead_letter  # noqa: PLC0415
 
-    with _open_database(config, data_dir) as (database, _), database.transaction() as conn:
+    with open_served_database(config, data_dir) as (database, _), database.transaction() as conn:
         letter = get_dead_letter(conn, letter_id, payload_bytes=READ_BYTES)
         if letter is None:
             raise InvalidInput(f"there is no dead letter {letter_id}; driftline dead-letters list shows them")
@@ -158,7 +158,7 @@ def replay(
         raise InvalidInput("name letters by their ids, or choose them with --all and filters such as --reason")
     which = _choose(model, reason, topic, since, replayed=None if again else False)
     with (
-        _open_database(config, data_dir) as (database, settings),
+        open_served_database(config, data_dir) as (database, settings),
         closing(open_log(settings, database)) as log,
     ):
         log.prepare(settings.log_partitions)
@@ -178,7 +178,7 @@ def replay(
 
 
 @contextmanager
-def _open_database(config: Path | None, data_dir: Path | None) -> "Iterator[tuple[Database, Settings]]":
+def open_served_database(config: Path | None, data_dir: Path | None) -> "Iterator[tuple[Database, Settings]]":
     """Open the database that `driftline up` uses, also while it runs."""
     from driftline.settings import load_settings  # noqa: PLC0415
     from driftline.store.database import open_database  # noqa: PLC0415

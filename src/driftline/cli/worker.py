@@ -27,6 +27,7 @@ class Worker(StrEnum):
     PERFORMANCE = "performance"
     NOTICES = "notices"
     DELIVERIES = "deliveries"
+    ACTIONS = "actions"
     MAINTENANCE = "maintenance"
 
 
@@ -40,8 +41,8 @@ def worker(
 
     sampler: prediction_logs to prediction_samples. profiler: samples to profiles. joiner: labels to predictions.
     monitor: windows to drift. performance: labelled windows to metrics. notices: alerts to notices. deliveries:
-    notices to their destinations. maintenance: retention. Any number of each may run; of the last five one is
-    enough.
+    notices to their destinations. actions: what alerts have done. maintenance: retention. Any number of each may
+    run; of the last six one is enough.
     """
     from driftline.log.choice import open_log  # noqa: PLC0415  `driftline --help` loads no server
     from driftline.logs import configure_logs  # noqa: PLC0415

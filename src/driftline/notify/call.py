@@ -85,8 +85,8 @@ def call(
         return answer
     detail = f"HTTP {status}: {describe(answer, secrets)}"
     if status in _AGAIN or status >= 500:
-        raise Undelivered(Delivery(Result.RETRY, detail, read_retry_after(asked, datetime.now(UTC))))
-    raise Undelivered(Delivery(Result.REFUSED, detail))
+        raise Undelivered(Delivery(Result.RETRY, detail, read_retry_after(asked, datetime.now(UTC))), status)
+    raise Undelivered(Delivery(Result.REFUSED, detail), status)
 
 
 def describe(answer: Answer, secrets: Iterable[Secret]) -> str:

@@ -38,11 +38,12 @@ class Delivery:
 
 
 class Undelivered(Exception):
-    """An attempt that ended early; `delivery` says how."""
+    """An attempt that ended early; `delivery` says how, `status` is HTTP's, None when there was no answer."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: Delivery, status: int | None = None) -> None:
         super().__init__(delivery.detail)
         self.delivery = delivery
+        self.status = status
 
 
 def backoff(attempt: int, rng: random.Random) -> float:

@@ -166,9 +166,51 @@ def count_open_alerts(conn: Connection, by: Literal["severity", "rule_id"]) -> d
     return dict(conn.execute(query.format(Identifier(by))).fetchall())
 
 
-def record_action_taken(conn: Connection, alert_ids: Sequence[int], what: str) -> None:
-    """Say what was done about alerts."""
-    conn.execute("UPDATE drift_alerts SET action_taken = %s WHERE alert_id = ANY(%s)", (what, list(alert_ids)))
+def list_run_alerts(conn: Connection, run_id: str) -> list[Alert]:
+    """List the alerts that led to a run of an action, those that are over too, oldest first."""
+    return _select_where(
+        conn,
+        "WHERE alert_id IN (SELECT alert_id FROM action_run_alerts WHERE run_id = %s) ORDER BY alert_id",
+        (run_id,),
+    )
+
+
+def lock_run_alerts(conn: Connection, run_id: str) -> set[int]:
+    """Lock the open alerts that led to a run, except those that somebody else has just now; gives their ids."""
+    rows = conn.execute(
+        "SELECT alert_id FROM drift_alerts WHERE resolved_at IS NULL AND alert_id IN"
+        " (SELECT alert_id FROM action_run_alerts WHERE run_id = %s)"
+        " ORDER BY alert_id FOR NO KEY UPDATE SKIP LOCKED",
+        (run_id,),
+    )
+    return {alert_id for (alert_id,) in rows}
+
+
+def tell_alerts(conn: Connection, run_id: str) -> bool:
+    """Write what was done about the alerts of a run; False when somebody else has some of them just now.
+
+    It waits for nobody, so it may hold other locks.
+    """
+    row = conn.execute(
+        """
+        WITH free AS (
+            SELECT a.alert_id FROM drift_alerts a JOIN action_run_alerts l USING (alert_id)
+            WHERE l.run_id = %(run)s ORDER BY a.alert_id FOR NO KEY UPDATE OF a SKIP LOCKED
+        ), taken AS (
+            SELECT l.alert_id, string_agg(
+                concat(r.action, ': ', replace(r.status, '_', ' '), ' (' || nullif(r.reason, '') || ')'),
+                '; ' ORDER BY r.proposed_at, r.action) AS what
+            FROM action_run_alerts l JOIN action_runs r USING (run_id)
+            WHERE l.alert_id IN (SELECT alert_id FROM free) GROUP BY l.alert_id
+        ), told AS (
+            UPDATE drift_alerts a SET action_taken = taken.what FROM taken WHERE a.alert_id = taken.alert_id
+            RETURNING a.alert_id
+        )
+        SELECT (SELECT count(*) FROM told) = (SELECT count(*) FROM action_run_alerts WHERE run_id = %(run)s)
+        """,
+        {"run": run_id},
+    ).fetchone()
+    return row is not None and bool(row[0])
 
 
 def _select_where(conn: Connection, rest: Composed | LiteralString, parameters: Sequence[object]) -> list[Alert]:

@@ -98,6 +98,14 @@ def make_open_due(conn: Connection, now: int) -> None:
         make_due(conn, [incident_id for (incident_id,) in rows], now)
 
 
+def lock_incidents(conn: Connection, incident_ids: Collection[int]) -> None:
+    """Keep others from changing incidents until the end of the transaction."""
+    conn.execute(
+        "SELECT FROM incidents WHERE incident_id = ANY(%s) ORDER BY incident_id FOR NO KEY UPDATE",
+        (sorted(incident_ids),),
+    )
+
+
 def take_due_incidents(conn: Connection, now: int, limit: int) -> list[Incident]:
     """Take open incidents that are due; nobody else gets them until the end of the transaction."""
     return _select(

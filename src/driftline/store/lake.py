@@ -58,9 +58,17 @@ def name_file(
     >>> name_file("fraud", "3", "prediction_samples", 0, 17, 0, token="5eed")
     'model=fraud/version=3/date=1970-01-01/prediction_samples-0-00000000000000000017-5eed.parquet'
     """
-    day = from_micros(time).date().isoformat()
-    folder = f"model={_quote(model_id)}/version={_quote(version)}/date={day}"
+    folder = f"{name_folder(model_id, version)}/date={from_micros(time).date().isoformat()}"
     return f"{folder}/{_quote(topic)}-{partition}-{first_offset:020d}-{token}.parquet"
+
+
+def name_folder(model_id: str, version: str) -> str:
+    """Name the folder that holds the files of a version.
+
+    >>> name_folder("fraud", "3")
+    'model=fraud/version=3'
+    """
+    return f"model={_quote(model_id)}/version={_quote(version)}"
 
 
 def make_token() -> str:

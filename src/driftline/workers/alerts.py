@@ -11,6 +11,7 @@ from psycopg import Connection
 from driftline.core.alert_window import JudgedWindow
 from driftline.core.alerting import Event, Happening, end_alerts, judge_window
 from driftline.core.rules import Rule, Severity, select_rules
+from driftline.store.actions import propose_runs
 from driftline.store.alert_states import Subject, delete_states, list_subjects, read_states, write_states
 from driftline.store.alerts import Alert, add_alert, end_alert, find_open_alert, list_open_alerts
 from driftline.store.incidents import make_due, place_incident
@@ -41,8 +42,7 @@ def judge(conn: Connection, rules: Sequence[Rule], window: JudgedWindow, now: in
 def record_events(conn: Connection, rules: Mapping[str, Rule], events: Sequence[Event], now: int) -> None:
     """Keep what happened to alerts of one model version, and have their incidents looked at."""
     fired = [event for event in events if event.happening is Happening.FIRED]
-    if fired:
-        _fire(conn, rules, fired, now)
+    alerts = _fire(conn, rules, fired, now) if fired else []
     touched = set()
     for event in events:
         if event.happening is not Happening.FIRED and (alert := _find(conn, event)) is not None:
@@ -50,6 +50,7 @@ def record_events(conn: Connection, rules: Mapping[str, Rule], events: Sequence[
             touched.add(alert.incident_id)
     if touched:
         make_due(conn, touched, now)
+    propose_runs(conn, alerts, now)  # last: runs are locked after incidents, by everybody
 
 
 def end_rules(conn: Connection, rules: Mapping[str, Rule], now: int) -> None:

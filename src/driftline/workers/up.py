@@ -9,12 +9,16 @@ from dataclasses import dataclass
 
 import structlog
 
+from driftline.actions.configured import read_actions
 from driftline.log.log import Log
 from driftline.notify.destination import read_destinations, read_routes
 from driftline.settings import Settings
 from driftline.store.database import Database
 from driftline.store.lake import Lake, open_lake
 from driftline.store.partitions import maintain_partitions
+from driftline.workers.action_request import Places
+from driftline.workers.actions import run_actions
+from driftline.workers.approval_key import read_approval_key
 from driftline.workers.deliveries import run_deliveries
 from driftline.workers.joiner import run_joiner
 from driftline.workers.maintenance import run_maintenance
@@ -25,7 +29,17 @@ from driftline.workers.profiler import run_profiler
 from driftline.workers.retry import keep_running
 from driftline.workers.sampler import run_sampler
 
-WORKERS = ("sampler", "profiler", "joiner", "monitor", "performance", "notices", "deliveries", "maintenance")
+WORKERS = (
+    "sampler",
+    "profiler",
+    "joiner",
+    "monitor",
+    "performance",
+    "notices",
+    "deliveries",
+    "actions",
+    "maintenance",
+)
 
 logger = structlog.get_logger("driftline.workers")
 
@@ -86,11 +100,21 @@ def _make_loops(
     if "deliveries" in names:
         destinations = read_destinations(settings.destinations, os.environ)
         loops["deliveries"] = lambda: run_deliveries(database, destinations, read_clock, stop)
+    if "actions" in names:
+        actions = read_actions(settings.actions, os.environ)
+        key = read_approval_key(settings)
+        places = Places(settings.public_url or "", name_sample_lake(settings))
+        loops["actions"] = lambda: run_actions(database, actions, key, places, read_clock, stop)
     if not loops.keys() >= set(names):
         lake = open_sample_lake(settings)
         loops["profiler"] = lambda: run_profiler(database, log, lake, settings, stop)
         loops["maintenance"] = lambda: run_maintenance(database, lake, settings, read_clock, stop)
     return {name: loops[name] for name in names}
+
+
+def name_sample_lake(settings: Settings) -> str:
+    """Give the address of the lake of the settings."""
+    return settings.samples_url or str(settings.data_dir.resolve() / "samples")
 
 
 def open_sample_lake(settings: Settings) -> Lake:
