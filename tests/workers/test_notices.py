@@ -166,7 +166,7 @@ def test_an_incident_is_one_notice_with_its_alerts_ranked(world: StoredWorld) ->
     assert [breach.feature for breach in notice.breaches] == ["", *(f"feature{number:02}" for number in range(37))]
     assert notice.summary == "38 alerts: 1 HIGH, 37 MEDIUM."
     assert (notice.severity, notice.windows) == (Severity.HIGH, ((START - HOUR, START),))
-    assert notice.url == f"https://driftline.example.com/alerts?incident_id={incident}"
+    assert notice.url == f"https://driftline.example.com/incidents/{incident}"
     assert notice.owner == "ana@example.com"
 
 

@@ -115,7 +115,7 @@ class Teller:
             now,
             update_interval=self._update_interval,
         )
-        url = f"{self._public_url}/alerts?incident_id={stored.incident_id}" if self._public_url else ""
+        url = f"{self._public_url}/incidents/{stored.incident_id}" if self._public_url else ""
         add_deliveries(
             conn,
             [
