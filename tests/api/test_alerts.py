@@ -5,9 +5,12 @@ from typing import Any
 import httpx
 import pytest
 
-from driftline.api.moments import format_moment
+from driftline.api.moments import format_moment, read_clock
+from driftline.core.notice import Kind, Notice
+from driftline.core.rules import Severity
 from driftline.store.database import Database
-from driftline.store.incidents import close_incident
+from driftline.store.deliveries import NewDelivery, Status, add_deliveries, end_delivery
+from driftline.store.incidents import close_incident, place_incident
 from tests.api.alerts import ALERT, fire
 from tests.api.examples import HOUR, NOON
 
@@ -132,4 +135,15 @@ def test_prometheus_counts_open_alerts_and_waiting_notices(fraud: httpx.Client, 
     lines = fraud.get("/metrics").text.splitlines()
     assert 'driftline_open_alerts{severity="MEDIUM"} 1.0' in lines
     assert 'driftline_open_alerts{severity="HIGH"} 0.0' in lines
-    assert "driftline_notices_waiting 0.0" in lines
+    with database.transaction() as conn:
+        incident = place_incident(conn, "fraud", "", [], Severity.HIGH, ALERT.fired_at)
+        notice = Notice(Kind.TRIGGER, Severity.HIGH, "fraud", "3", "drift", "", "k", ALERT.fired_at)
+        now = read_clock()
+        ids = add_deliveries(conn, [NewDelivery(incident, name, notice) for name in ("chat", "pager")], now)
+        end_delivery(conn, ids[1], Status.SENT, now)
+    lines = fraud.get("/metrics").text.splitlines()
+    assert 'driftline_notices_waiting{destination="chat"} 1.0' in lines
+    assert 'driftline_notices_waiting{destination="pager"} 0.0' in lines
+    assert any(line.startswith('driftline_notices_oldest_waiting_seconds{destination="chat"} ') for line in lines)
+    assert 'driftline_notices_last_day{destination="pager",status="sent"} 1.0' in lines
+    assert 'driftline_notices_maybe_repeated_last_day{destination="pager"} 0.0' in lines

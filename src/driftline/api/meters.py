@@ -23,7 +23,7 @@ from driftline.store.alerts import count_open_alerts
 from driftline.store.clocks import read_partition_clocks, read_relay_clocks
 from driftline.store.database import Database
 from driftline.store.dead_letters import count_dead_letters
-from driftline.store.deliveries import count_waiting_deliveries
+from driftline.store.delivery_counts import count_deliveries
 from driftline.store.traffic import count_windows, read_last_computed
 from driftline.workers.joiner import CONSUMER as JOINER
 from driftline.workers.partition import CONSUMER
@@ -225,8 +225,34 @@ def _alert_metrics(conn: Connection) -> Iterator[Metric]:
     for severity in Severity:
         alerts.add_metric([severity], counts.get(severity, 0))
     yield alerts
-    yield GaugeMetricFamily(
-        "driftline_notices_waiting",
-        "Notices that have not reached their destination.",
-        value=count_waiting_deliveries(conn),
+    yield from _notice_metrics(conn)
+
+
+def _notice_metrics(conn: Connection) -> Iterator[Metric]:
+    waiting = GaugeMetricFamily(
+        "driftline_notices_waiting", "Notices that have not reached their destination.", labels=["destination"]
     )
+    oldest = GaugeMetricFamily(
+        "driftline_notices_oldest_waiting_seconds",
+        "Age of the oldest notice that has not reached its destination.",
+        labels=["destination"],
+    )
+    ended = GaugeMetricFamily(
+        "driftline_notices_last_day",
+        "Notices of the last 24 hours, by what became of them: sent, skipped, refused or expired.",
+        labels=["destination", "status"],
+    )
+    repeated = GaugeMetricFamily(
+        "driftline_notices_maybe_repeated_last_day",
+        "Copies that may have been seen of notices of the last 24 hours.",
+        labels=["destination"],
+    )
+    now = read_clock()
+    for each in count_deliveries(conn, now - DAY):
+        waiting.add_metric([each.destination], each.pending)
+        if each.oldest_pending is not None:
+            oldest.add_metric([each.destination], max(now - each.oldest_pending, 0) / MICROSECONDS)
+        for status in ("sent", "skipped", "refused", "expired"):
+            ended.add_metric([each.destination, status], getattr(each, status))
+        repeated.add_metric([each.destination], each.maybe_repeated)
+    yield from (waiting, oldest, ended, repeated)

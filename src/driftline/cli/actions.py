@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from driftline.cli.dead_letters import ConfigOption, DataDirOption, open_served_database
+from driftline.cli.database import ConfigOption, DataDirOption, open_served_database
 from driftline.cli.options import ByOption, JsonOption, name_user
 from driftline.cli.tables import add_row, format_local, make_table
 from driftline.cli.terminal import keep_lines, open_console, write_json

@@ -15,6 +15,7 @@ from driftline.cli import (
     kafka,
     labels,
     migrate,
+    notify,
     reference,
     rules,
     up,
@@ -42,6 +43,7 @@ app.add_typer(labels.app, name="labels")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(rules.app, name="rules")
 app.add_typer(actions.app, name="actions")
+app.add_typer(notify.app, name="notify")
 app.add_typer(kafka.app, name="kafka")
 
 

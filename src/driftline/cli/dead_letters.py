@@ -1,18 +1,18 @@
 """`driftline dead-letters`: what could not be used, why, and sent again once the cause is gone."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftline.cli.database import ConfigOption, DataDirOption, open_served_database
 from driftline.cli.letters import draw_counts, draw_letters, print_fates, print_letter
 from driftline.cli.terminal import keep_lines, open_console, show_bar, write_json
 from driftline.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from driftline.settings import Settings
     from driftline.store.database import Database
     from driftline.store.dead_letters import LetterFilter
 
@@ -43,10 +43,6 @@ REPLAY_EXAMPLES = """
   driftline dead-letters replay --model fraud --reason unknown_version --all --dry-run
 """
 
-ConfigOption = Annotated[Path | None, typer.Option(help="A TOML file of settings; see driftline.example.toml.")]
-DataDirOption = Annotated[
-    Path | None, typer.Option(help="Where the embedded database lies, when there is no DATABASE_URL.")
-]
 ModelOption = Annotated[str | None, typer.Option(help="Only letters of this model.")]
 ReasonOption = Annotated[str | None, typer.Option(help="Only letters with this reason, e.g. unknown_version.")]
 TopicOption = Annotated[str | None, typer.Option(help="Only of prediction_samples, prediction_logs or labels.")]
@@ -175,24 +171,6 @@ def replay(
         print_fates(fates, dry_run=dry_run)
     if any(fate.refused or fate.fate == "missing" for fate in fates):
         raise typer.Exit(1)
-
-
-@contextmanager
-def open_served_database(config: Path | None, data_dir: Path | None) -> "Iterator[tuple[Database, Settings]]":
-    """Open the database that `driftline up` uses, also while it runs."""
-    from driftline.settings import load_settings  # noqa: PLC0415
-    from driftline.store.database import open_database  # noqa: PLC0415
-
-    settings = load_settings(config)
-    if data_dir is not None:
-        settings = settings.model_copy(update={"data_dir": data_dir})
-    if settings.database_url is None and not (settings.data_dir / "postgres").is_dir():
-        raise InvalidInput(
-            f"there is no database in {settings.data_dir}; name the folder of `driftline up` with --data-dir, or "
-            "set DATABASE_URL"
-        )
-    with open_database(settings, connections=4) as database:
-        yield database, settings
 
 
 def _choose(

@@ -211,13 +211,6 @@ def refuse_abandoned(conn: Connection, configured: Collection[str], created_befo
     return dict(rows)
 
 
-def count_waiting_deliveries(conn: Connection) -> int:
-    """Count the deliveries that are on their way, to all destinations."""
-    row = conn.execute("SELECT count(*) FROM deliveries WHERE status = 'pending'").fetchone()
-    assert row is not None
-    return int(row[0])
-
-
 def find_thread(conn: Connection, incident_id: int, destination: str) -> str:
     """Find what the provider calls the first notice of an incident that arrived at a destination; '' for none."""
     row = conn.execute(
