@@ -153,12 +153,15 @@ def test_what_is_not_significant_neither_fires_nor_keeps_firing() -> None:
     assert say(careless) == [("fired", "amount", 2), ("fired", "country", 2)]
 
 
-def test_natural_variation_raises_the_threshold() -> None:
-    natural = {"psi": np.array([0.5, np.nan, 0.1])}
+def test_twice_the_natural_variation_raises_the_threshold() -> None:
+    natural = {"psi": np.array([0.16, np.nan, 0.14])}
     windows = [make_window(i, [0.3, 0.3, 0.3], natural=natural) for i in range(3)]
     rule = psi_rule(comparison=Comparison.ABOVE_NATURAL)
     assert say(run(rule, windows)) == [("fired", "country", 2)]
     assert say(run(psi_rule(), windows)) == [("fired", "amount", 2), ("fired", "country", 2)]
+    higher = [make_window(i, [0.33, 0.33, 0.33], natural=natural) for i in range(3)]
+    fired = run(rule, higher)
+    assert [(event.feature, event.threshold) for event in fired] == [("amount", 0.32), ("country", 0.2)]
 
 
 def performance(number: int, value: float, upper: float, maturity: float = 1.0) -> JudgedWindow:

@@ -114,19 +114,44 @@ def test_days_of_summer_and_winter_time_are_days_all_the_same() -> None:
     assert len(reference.natural.psi) == 1
 
 
-def test_windows_with_too_few_rows_say_nothing() -> None:
-    columns, times = draw_hours(np.arange(50), 90, seed=1)
-    assert make_reference(columns, SCHEMA, times, window_length=HOUR).natural is None
-    few = make_reference(columns, SCHEMA, times, window_length=HOUR, window_rows=90)
-    assert few.bins.count == 10
+def test_windows_whose_pools_have_too_few_rows_say_nothing() -> None:
+    columns, times = draw_hours(np.arange(50), 4, seed=1)
+    few = make_reference(columns, SCHEMA, times, window_length=HOUR)
+    assert few.bins.min_samples == 100  # more than a day brings
     assert few.natural is None
+    columns, times = draw_hours(np.arange(50), 90, seed=1)
+    assert make_reference(columns, SCHEMA, times, window_length=HOUR, window_rows=90).natural is not None
+
+
+def test_nights_with_few_rows_are_pooled_as_in_production() -> None:
+    """By night there are a fifth of the rows, and x0 is two standard deviations higher."""
+    hours = np.repeat(np.arange(14 * 24), [120 if hour % 24 < 8 else 600 for hour in range(14 * 24)])
+    rng = np.random.default_rng(7)
+    times = MONDAY + hours * HOUR + rng.integers(0, HOUR, len(hours))
+    columns = make_columns(
+        [rng.standard_normal(len(hours)) + 2 * (hours % 24 < 8), rng.standard_normal(len(hours))]
+    )
+    reference = make_reference(columns, SCHEMA, times, window_length=HOUR, window_rows=600)
+    nights, _ = draw_hours(np.arange(5), 120, seed=8)
+    pool = profile_rows(reference.grid, nights)
+    assert pool.effective_rows > reference.bins.min_samples > 120
+    drift = compute_drift(reference.grid, reference.bins, reference.profile, pool, natural=reference.natural)
+    assert drift.psi_score[0] > 1
+    assert not drift.drifted[:2].any()
+
+
+def test_windows_far_apart_are_not_pooled() -> None:
+    columns, times = draw_hours(np.arange(0, 50 * 24, 25), 90, seed=1)
+    reference = make_reference(columns, SCHEMA, times, window_length=HOUR)
+    assert reference.bins.min_samples == 100
+    assert reference.natural is None
 
 
 @pytest.mark.parametrize("windows", [0, 1])
 def test_of_one_window_nothing_is_learned(windows: int) -> None:
     parts = [(0, WEEKS.profile)] * windows
     zone = ZoneInfo("UTC")
-    assert measure_natural_variation(WEEKS.grid, WEEKS.bins, WEEKS.profile, parts, zone) is None
+    assert measure_natural_variation(WEEKS.grid, WEEKS.bins, WEEKS.profile, parts, HOUR, zone) is None
 
 
 def test_without_timestamps_there_is_no_natural_variation() -> None:

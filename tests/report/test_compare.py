@@ -275,10 +275,12 @@ def test_natural_variation_raises_the_thresholds():
 
 
 def test_a_window_that_few_rows_fall_in_gives_no_natural_variation():
-    before = daily(300, 10, seed=1)
+    before = daily(60, 10, seed=1)
     report = driftline.compare(before, before, window="1h")
     assert report.window is None
     assert ("", "few_windows") in problems(report)
+    more = daily(300, 10, seed=1)  # pooled, as in production
+    assert driftline.compare(more, before, window="1h").window == "1h"
 
 
 def test_data_longer_than_the_windows_are_told():

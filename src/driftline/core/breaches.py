@@ -14,6 +14,12 @@ MIN_BAND = 8
 """Windows that a band needs."""
 LEAST_HALF_BAND = 0.01
 """The least half width of a band, as a share of its mean: a constant number has a band, too."""
+NATURAL_MARGIN = 2.0
+"""How many times its natural variation a number must be to breach.
+
+One window in a thousand exceeds that variation by itself. As variation lasts for hours, so do the next ones: with
+a reference of 28 days three in a row came 50 times as often as they do now (benchmarks/false_alarms.py).
+"""
 
 Bools = NDArray[np.bool_]
 
@@ -129,7 +135,7 @@ def _compare(
         limit, recover = limit * half, recover * half
         return np.abs(value - mean), limit, recover, mean + np.where(value < mean, -limit, limit)
     if rule.comparison is Comparison.ABOVE_NATURAL and rule.metric in window.natural:
-        natural = window.natural[rule.metric][numbers.places]
+        natural = NATURAL_MARGIN * window.natural[rule.metric][numbers.places]
         limit, recover = np.fmax(limit, natural), np.fmax(recover, natural)
     return value, limit, recover, limit
 

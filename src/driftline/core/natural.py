@@ -3,7 +3,8 @@
 Night is not drift, and a day's weather is not a quarter's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -14,8 +15,10 @@ from driftline.core.distance import measure_distances
 from driftline.core.drift import KS_LARGE, PSI_LARGE, NaturalVariation
 from driftline.core.grid import Grid
 from driftline.core.moment import from_micros
-from driftline.core.profile import Profile
+from driftline.core.pooling import MAX_POOL, Pool, pool_window
+from driftline.core.profile import Profile, merge_profiles
 from driftline.core.significance import noise_floor
+from driftline.core.window import Window
 
 QUANTILE = 0.999
 HOURS_OF_WEEK = 168
@@ -32,26 +35,46 @@ _SLACK = 1.1
 
 
 def measure_natural_variation(
-    grid: Grid, bins: Bins, whole: Profile, windows: Iterable[tuple[int, Profile]], zone: ZoneInfo
+    grid: Grid, bins: Bins, whole: Profile, windows: Iterable[tuple[int, Profile]], length: int, zone: ZoneInfo
 ) -> NaturalVariation | None:
     """Estimate the 99.9th percentile of steady psi and ks of each window against the whole, per feature.
 
-    `windows` are (start, profile) pairs; those with fewer rows than a verdict needs do not count. None when
-    fewer than two count. Hours of the week have thresholds of their own where there are enough windows.
+    `windows` are (start, profile) pairs in order of time, each `length` microseconds long. Those with fewer rows
+    than a verdict needs are pooled, as they are in production: without the nights, every night would be drift.
+    None when there are fewer than two pools with enough. Hours of the week have thresholds of their own where
+    there are enough of them.
     """
     psi, ks, hours = [], [], []
-    for start, part in windows:
-        if part.effective_rows >= bins.min_samples:
-            distances = measure_distances(grid, bins, whole, part)
-            floor = noise_floor(distances.bins_used, distances.expected_rows, distances.actual_rows)
-            psi.append(np.maximum(distances.psi_steady - floor, 0))
-            ks.append(distances.ks)
-            hours.append(hour_of_week(start, zone))
+    for start, part in _pool_windows(windows, length, bins.min_samples):
+        distances = measure_distances(grid, bins, whole, part)
+        floor = noise_floor(distances.bins_used, distances.expected_rows, distances.actual_rows)
+        psi.append(np.maximum(distances.psi_steady - floor, 0))
+        ks.append(distances.ks)
+        hours.append(hour_of_week(start, zone))
     if len(hours) < 2:
         return None
     return NaturalVariation(
         _SLACK * _by_hour(np.stack(psi), np.array(hours)), np.minimum(_by_hour(np.stack(ks), np.array(hours)), 1.0)
     )
+
+
+def _pool_windows(
+    windows: Iterable[tuple[int, Profile]], length: int, min_samples: float
+) -> Iterator[tuple[int, Profile]]:
+    """Give the start and the profile of each pool that has enough rows for a verdict."""
+    carry: Pool | None = None
+    waiting: list[Profile] = []
+    for start, part in windows:
+        window = Window(start, start + length)
+        if carry is None or window.end - carry.start > MAX_POOL:
+            carry, waiting = None, []
+        merged = merge_profiles([*waiting, part])
+        # Effective rows do not add up, so they are those of the merged profile.
+        known = None if carry is None else replace(carry, effective_rows=0)
+        pooled = pool_window(known, window, merged.effective_rows, min_samples)
+        carry, waiting = pooled.carry, [merged]
+        if pooled.judged:
+            yield pooled.pool.start, merged
 
 
 def hour_of_week(time: int, zone: ZoneInfo) -> int:

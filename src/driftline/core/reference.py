@@ -105,7 +105,12 @@ def build_reference(
         bins,
         distinct,
         measure_natural_variation(
-            grid, bins, whole, ((start, decode_profile(part)) for start, part in windows.items()), zone(schema)
+            grid,
+            bins,
+            whole,
+            ((start, decode_profile(windows[start])) for start in sorted(windows)),
+            window_length,
+            zone(schema),
         ),
         segments,
         coarse,

@@ -28,7 +28,7 @@ class Comparison(StrEnum):
     BELOW = "below"  # it is below the threshold
     DROP_FROM_BASELINE = "drop_from_baseline"  # it is worse than the reference's by more than the threshold
     OUTSIDE_BAND = "outside_band"  # so many standard deviations from the mean of the last windows
-    ABOVE_NATURAL = "above_natural"  # above the threshold, and above the feature's natural variation
+    ABOVE_NATURAL = "above_natural"  # above the threshold, and far above the feature's natural variation
 
 
 class Measure(StrEnum):

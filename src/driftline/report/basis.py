@@ -179,8 +179,8 @@ def _find_few_windows(reference: Reference, length: int | None) -> Iterator[Qual
             Severity.WARNING,
             0,
             f"the reference's windows of {format_length(length)} bring fewer than "
-            f"{reference.bins.min_samples:,} rows each, so its natural variation is not known; "
-            "choose a longer window",
+            f"{reference.bins.min_samples:,} rows{', even a day of them together' * (length < DAY)}, so its "
+            "natural variation is not known; give more rows",
         )
 
 
