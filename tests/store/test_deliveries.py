@@ -66,6 +66,13 @@ def test_ids_are_in_the_order_of_time_and_of_the_list(conn: Connection, incident
     assert [each.delivery_id for each in list_deliveries(conn, before=made[2], limit=1)] == [made[1]]
 
 
+def test_what_is_added_later_comes_later_though_the_clock_is_behind(conn: Connection, incident: int) -> None:
+    made = [each for now in (NOW, NOW, NOW - SECOND) for each in add(conn, incident, Kind.TRIGGER, now=now)]
+    assert made == sorted(made)
+    stored = [(each.created_at, each.next_attempt_at) for each in list_deliveries(conn)[::-1]]
+    assert stored == [(NOW, NOW), (NOW + 1, NOW), (NOW + 2, NOW - SECOND)]
+
+
 def test_one_after_the_other_for_an_incident(conn: Connection, incident: int) -> None:
     made = add(conn, incident, *KINDS)
     for delivery_id in made:

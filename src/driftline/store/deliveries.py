@@ -80,8 +80,18 @@ _COLUMNS = SQL(", ").join(Identifier("d", field.name) for field in fields(Stored
 
 
 def add_deliveries(conn: Connection, deliveries: Sequence[NewDelivery], now: int) -> list[UUID]:
-    """Add notices to be sent at once, in order, and wake up who sends them; gives their ids."""
-    ids = [_make_id(now, place) for place in range(len(deliveries))]
+    """Add notices to be sent at once, in order, and wake up who sends them; gives their ids.
+
+    They come after those that were added to their incidents before, whatever other machines' clocks said then. The
+    incidents must be locked.
+    """
+    rows = conn.execute(
+        "SELECT incident_id, max(created_at) FROM deliveries WHERE incident_id = ANY(%s) GROUP BY incident_id",
+        ([delivery.incident_id for delivery in deliveries],),
+    )
+    newest: dict[int, int] = dict(rows)
+    times = [max(now, newest.get(delivery.incident_id, now - 1) + 1) for delivery in deliveries]
+    ids = [_make_id(created_at, place) for place, created_at in enumerate(times)]
     with conn.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO deliveries (delivery_id, incident_id, destination, kind, notice, created_at,"
@@ -93,10 +103,10 @@ def add_deliveries(conn: Connection, deliveries: Sequence[NewDelivery], now: int
                     delivery.destination,
                     str(delivery.notice.kind),
                     Jsonb(write_notice(delivery.notice)),
-                    from_micros(now),
+                    from_micros(created_at),
                     from_micros(now),
                 )
-                for delivery_id, delivery in zip(ids, deliveries, strict=True)
+                for delivery_id, delivery, created_at in zip(ids, deliveries, times, strict=True)
             ],
         )
     if deliveries:
