@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from importlib.resources import files
 from pathlib import Path
 from threading import Thread
 
@@ -10,9 +11,11 @@ import httpx
 
 from driftline.actions import webhook
 from driftline.actions.action import Purpose
-from driftline.actions.configured import DEFAULTS, TYPES, read_actions
+from driftline.actions.configured import read_actions
 from driftline.actions.request import Request
+from driftline.actions.tables import DEFAULTS, TABLES
 from driftline.notify.secret import Secret
+from tests.log.json_schema import valid
 
 DOCS = (Path(__file__).parents[2] / "docs" / "actions.md").read_text()
 BLOCKS = dict(re.findall(r"<!-- (\w+) -->\n```\w+\n(.*?)```", DOCS, re.DOTALL))
@@ -37,7 +40,12 @@ def test_every_default_is_in_the_table() -> None:
 
 def test_every_type_is_in_a_table() -> None:
     documented = {name for row in ROWS if len(row) == 3 for name in re.findall(r"`(\w+)`", row[0])}
-    assert set(TYPES) <= documented
+    assert set(TABLES) <= documented
+
+
+def test_the_request_that_is_shown_follows_the_schema() -> None:
+    schema = json.loads(files("driftline.actions").joinpath("action.schema.json").read_text())
+    assert valid(json.loads(BLOCKS["request"]), schema, schema)
 
 
 def test_the_receiver_that_is_shown_takes_each_request_once(client: httpx.Client) -> None:

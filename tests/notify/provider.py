@@ -75,7 +75,7 @@ def run_provider(answer: Callable[[Request], Reply], port: int = 0) -> Iterator[
             self.end_headers()
             self.wfile.write(b'{"ok": tr' if reply == HALF else content)
 
-        do_GET = do_POST = do_PUT = _answer  # noqa: N815  the names that http.server calls
+        do_GET = do_POST = do_PUT = do_PATCH = _answer  # noqa: N815  the names that http.server calls
 
         def log_message(self, *_: object) -> None: ...
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ from driftline.store.database import Database
 from driftline.store.models import get_model, update_model
 from driftline.store.references import StoredReference, store_reference
 from driftline.store.versions import create_version
+from tests.log.json_schema import valid
 from tests.notify.provider import HANG_UP, Reply, run_provider
 from tests.workers.action_yard import EAGER, KEY, Yard
 from tests.workers.plant import HOUR, wait_for
@@ -79,6 +81,9 @@ def test_a_retraining_waits_for_approval_then_starts_with_all_that_the_trainer_n
     assert content["callback"]["token"] == make_token(KEY, yard.run.run_id)
     assert content["callback"]["url"].endswith(f"/actions/runs/{yard.run.run_id}/callback")
     assert "token" not in (yard.run.request or {})["callback"]
+    schema = json.loads(files("driftline.actions").joinpath("action.schema.json").read_text())
+    assert valid(content, schema, schema)
+    assert not valid({**content, "phase": "stop"}, schema, schema)
     assert yard.again(alert).action_taken == "retrain: running"
     with yard.database.transaction() as conn:
         acts = [(entry.actor, entry.act) for entry in list_audit(conn, subject=yard.run.subject)][::-1]

@@ -5,18 +5,36 @@ from typing import Any
 
 import httpx
 
-from driftline.actions import webhook
+from driftline.actions import airflow, argo, github, kserve, kubeflow, ticket, webhook
 from driftline.actions.action import Provider
 from driftline.actions.progress import Progress
 from driftline.actions.request import Request
+from driftline.notify.jira import Jira
 
 _START: dict[type, Callable[[httpx.Client, Any, Request], Progress]] = {
     webhook.Webhook: webhook.start,
+    Jira: ticket.start,
+    kserve.Kserve: kserve.start,
+    airflow.Airflow: airflow.start,
+    github.Github: github.start,
+    kubeflow.Kubeflow: kubeflow.start,
+    argo.Argo: argo.start,
 }
-_FIND: dict[type, Callable[[httpx.Client, Any, Request], Progress | None]] = {}
-_POLL: dict[type, Callable[[httpx.Client, Any, Request], Progress]] = {}
+_FIND: dict[type, Callable[[httpx.Client, Any, Request], Progress | None]] = {
+    airflow.Airflow: airflow.find,
+    github.Github: github.find,
+    kubeflow.Kubeflow: kubeflow.find,
+    argo.Argo: argo.find,
+}
+_POLL: dict[type, Callable[[httpx.Client, Any, Request], Progress]] = {
+    airflow.Airflow: airflow.poll,
+    github.Github: github.poll,
+    kubeflow.Kubeflow: kubeflow.poll,
+    argo.Argo: argo.poll,
+}
 _END: dict[type, Callable[[httpx.Client, Any, Request], None]] = {
     webhook.Webhook: webhook.end,
+    kserve.Kserve: kserve.end,
 }
 
 

@@ -228,8 +228,20 @@ def _poll(work: Work, run: ActionRun, now: int) -> None:
     if progress is not None and progress.state is not State.RUNNING:
         _record(work, run, progress)
         return
+    detail = detail or (progress.detail if progress else None)
     with work.database.transaction() as conn:
-        postpone_run(conn, run, now + _AGAIN, detail or (progress.detail if progress else None))
+        if progress is not None and progress.external_id not in ("", run.external_id):  # it has a name by now
+            step_run(
+                conn,
+                run,
+                Status.RUNNING,
+                now,
+                due_at=now + _AGAIN,
+                external_id=progress.external_id,
+                detail=detail,
+            )
+        else:
+            postpone_run(conn, run, now + _AGAIN, detail)
 
 
 def _last(work: Work, run: ActionRun, now: int) -> None:

@@ -65,7 +65,7 @@ def _make_loop(
     over: threading.Event,
 ) -> Callable[[], None]:
     def work_off() -> None:
-        with open_client() as client:
+        with open_client(action.ca_file) as client:
             work = Work(database, action, client, clock, key, places)
             try:
                 while not over.is_set():
