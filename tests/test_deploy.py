@@ -148,7 +148,7 @@ def test_every_command_is_there() -> None:
         "topics": "driftline kafka init",
         "driftline": "driftline up",
         **dict.fromkeys(
-            ["sampler", "profiler", "joiner", "monitor", "performance", "deliveries"], "driftline worker"
+            ["sampler", "profiler", "joiner", "monitor", "performance", "deliveries", "watch"], "driftline worker"
         ),
     }
     [command] = [yaml.safe_load(rest) for step, rest in STEPS if step == "CMD"]

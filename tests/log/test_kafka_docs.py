@@ -181,6 +181,13 @@ def _monitor(cluster: Cluster, _: Database) -> None:
         assert log.count_partitions(PREDICTION_SAMPLES) == len(log.end_offsets(PREDICTION_LOGS)) == 2
 
 
+def _watch(cluster: Cluster, _: Database) -> None:
+    with closing(KafkaLog(cluster)) as log:
+        log.prepare(1)
+        assert log.count_partitions(PREDICTION_SAMPLES) == 2
+        assert all(len(log.end_offsets(topic)) == 2 for topic in (PREDICTION_LOGS, PREDICTION_SAMPLES, LABELS))
+
+
 def _maintain(cluster: Cluster, _: Database) -> None:
     with closing(KafkaLog(cluster)) as log:
         log.prepare(1)
@@ -208,6 +215,7 @@ ROLES: dict[str, Callable[[Cluster, Database], None]] = {
     "profiler": _profile,
     "joiner": _join,
     "monitor": _monitor,
+    "watch": _watch,
     "maintenance": _maintain,
     "driftline_Monitor": _send,
     "producers_that_log_everything": _log,

@@ -25,6 +25,7 @@ class Worker(StrEnum):
     JOINER = "joiner"
     MONITOR = "monitor"
     PERFORMANCE = "performance"
+    WATCH = "watch"
     NOTICES = "notices"
     DELIVERIES = "deliveries"
     ACTIONS = "actions"
@@ -40,9 +41,9 @@ def worker(
     """Run one worker against the database of DATABASE_URL. Ctrl-C or SIGTERM stops it cleanly.
 
     sampler: prediction_logs to prediction_samples. profiler: samples to profiles. joiner: labels to predictions.
-    monitor: windows to drift. performance: labelled windows to metrics. notices: alerts to notices. deliveries:
-    notices to their destinations. actions: what alerts have done. maintenance: retention. Any number of each may
-    run; of the last six one is enough.
+    monitor: windows to drift. performance: labelled windows to metrics. watch: what is missing. notices: alerts to
+    notices. deliveries: notices to their destinations. actions: what alerts have done. maintenance: retention. Any
+    number of each may run; of the last seven one is enough.
     """
     from driftline.log.choice import open_log  # noqa: PLC0415  `driftline --help` loads no server
     from driftline.logs import configure_logs  # noqa: PLC0415

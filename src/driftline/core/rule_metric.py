@@ -19,6 +19,8 @@ class Kind(StrEnum):
     TRAFFIC = "traffic"  # of a model: every closed window says it, the small ones most of all
     LABELS = "labels"  # of a model: needs mature labels
     ESTIMATE = "estimate"  # of a model: needs no labels
+    SYSTEM = "system"  # of a part of driftline itself, which stands for the feature
+    REFERENCE = "reference"  # of a model version: what it is compared with
 
 
 OF_PERFORMANCE = (Kind.LABELS, Kind.ESTIMATE)
@@ -40,12 +42,12 @@ class Metric:
     @property
     def by_feature(self) -> bool:
         """Whether features have it."""
-        return self.kind in (Kind.DRIFT, Kind.QUALITY)
+        return self.kind in (Kind.DRIFT, Kind.QUALITY, Kind.SYSTEM)
 
     @property
     def by_model(self) -> bool:
         """Whether a model has it."""
-        return self.kind is not Kind.DRIFT
+        return self.kind not in (Kind.DRIFT, Kind.SYSTEM)
 
     @property
     def is_pvalue(self) -> bool:
@@ -71,6 +73,11 @@ METRICS = {
         Metric("volume", "volume", Kind.TRAFFIC, False),
         Metric("data_age", "data_age", Kind.TRAFFIC, True),
         Metric("label_coverage", "label_coverage", Kind.LABELS, False),
+        Metric("consumer_lag", "consumer_lag", Kind.SYSTEM, True),
+        Metric("cycle_delay", "cycle_delay", Kind.SYSTEM, True),
+        Metric("delivery_failures", "delivery_failures", Kind.SYSTEM, True),
+        Metric("reference_missing", "reference_missing", Kind.REFERENCE, True),
+        Metric("reference_outdated", "reference_outdated", Kind.REFERENCE, True),
     )
 }
 """The metrics by name; beside them every model has `performance_<metric>` and `estimated_<metric>`."""

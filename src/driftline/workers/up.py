@@ -28,6 +28,7 @@ from driftline.workers.performance import run_performance
 from driftline.workers.profiler import run_profiler
 from driftline.workers.retry import keep_running
 from driftline.workers.sampler import run_sampler
+from driftline.workers.watch import run_watch
 
 WORKERS = (
     "sampler",
@@ -35,6 +36,7 @@ WORKERS = (
     "joiner",
     "monitor",
     "performance",
+    "watch",
     "notices",
     "deliveries",
     "actions",
@@ -93,6 +95,7 @@ def _make_loops(
         "joiner": lambda: run_joiner(database, log, settings, stop),
         "monitor": lambda: run_monitor(database, log, settings, read_clock, stop),
         "performance": lambda: run_performance(database, settings, read_clock, stop),
+        "watch": lambda: run_watch(database, log, settings, read_clock, stop),
     }
     if "notices" in names:
         routes = read_routes(settings.destinations)

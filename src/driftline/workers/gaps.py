@@ -1,0 +1,156 @@
+"""No data: windows that should have had rows are judged as well, with a volume of 0, once they are over."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from psycopg import Connection, OperationalError
+
+from driftline.core.alert_window import JudgedWindow
+from driftline.core.gaps import GIVE_UP, HISTORY, History, expect_rows, list_gaps
+from driftline.core.rule_metric import METRICS, Kind
+from driftline.core.rules import Rule
+from driftline.core.segment import EVERYTHING
+from driftline.core.window import MICROSECONDS, Window
+from driftline.settings import Settings
+from driftline.store.alert_states import Subject, delete_states, list_subjects
+from driftline.store.alerts import end_alert, get_alert
+from driftline.store.database import Database
+from driftline.store.gaps import (
+    CountedWindow,
+    QuietVersion,
+    list_counted_windows,
+    list_quiet_versions,
+    list_replaced_alerts,
+    list_uncounted_spans,
+)
+from driftline.store.incidents import make_due
+from driftline.store.windows import lock_version
+from driftline.workers.alerts import judge
+from driftline.workers.rule_book import RuleBook
+
+REPLACED = "another version has the traffic"
+_REPLACED_WINDOWS = 3
+_PROMPT = 3600 * MICROSECONDS
+_TRAFFIC = frozenset(name for name, metric in METRICS.items() if metric.kind is Kind.TRAFFIC)
+
+logger = structlog.get_logger("driftline.watch")
+
+
+@dataclass(slots=True)
+class Gaps:
+    """What has been looked at: of each silent version, since when it is silent, and up to where."""
+
+    reached: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+
+
+def judge_gaps(
+    database: Database, book: RuleBook, settings: Settings, gaps: Gaps, consumed_until: int, now: int
+) -> None:
+    """Judge the windows without rows of all versions that should have had some.
+
+    Each version is a transaction under its lock; what was judged before is not judged again.
+    """
+    with database.transaction() as conn:
+        quiet = list_quiet_versions(
+            conn,
+            consumed_until=consumed_until,
+            oldest=consumed_until - GIVE_UP,
+            allowed_lateness_s=settings.allowed_lateness_s,
+            idle_close_s=settings.idle_close_s,
+        )
+    keys = {(version.model_id, version.model_version): version for version in quiet}
+    gaps.reached = {key: reached for key, reached in gaps.reached.items() if key in keys}
+    for key, version in keys.items():
+        since, until = gaps.reached.get(key, (version.since, version.since))
+        from_here = until if since == version.since else version.since
+        if from_here + version.lateness >= consumed_until:
+            continue
+        try:
+            with database.transaction() as conn:
+                gaps.reached[key] = _judge_version(conn, book, version, from_here, consumed_until, now)
+        except OperationalError:
+            raise
+        except Exception:
+            logger.exception("silence failed", model=version.model_id, version=version.model_version)
+
+
+def _judge_version(
+    conn: Connection, book: RuleBook, version: QuietVersion, start: int, consumed_until: int, now: int
+) -> tuple[int, int]:
+    """Judge the gaps of a version from `start` on; gives since when it is silent, and what has been judged."""
+    key = (version.model_id, version.model_version)
+    lock_version(conn, *key)
+    rules = [rule for rule in book.find(conn, *key) if rule.metric in _TRAFFIC]
+    if not rules:
+        return version.since, version.since
+    windows = list_counted_windows(conn, version.model_id, version.since - HISTORY)
+    own = [window for window in windows if window.model_version == version.model_version]
+    since = max((each.window_end for each in own if each.closed_at is not None), default=version.since)
+    until = min([consumed_until - version.lateness, *(w.window_start for w in own if w.window_start >= since)])
+    counted = [Window(each.window_start, each.window_end) for each in windows]
+    elsewhere = [*(each for each in counted if each.start >= since), *list_uncounted_spans(conn, version.model_id)]
+    history = _read_history(version, windows)
+    totals = {"volume": 0.0, "data_age": max(now - version.last_append, 0) / MICROSECONDS}
+    reached = max(start, since)
+    for gap in list_gaps(reached, until, version.window_length, version.zone):
+        if gap.end - since > GIVE_UP:
+            break
+        if not any(gap.start < other.end and other.start < gap.end for other in elsewhere):
+            delay = expect_rows(gap, since, history)
+            if delay is not None:
+                if not _is_over(gap, delay, version, consumed_until):
+                    break
+                _judge_gap(conn, rules, version, gap, totals, now)
+        reached = gap.end
+    return since, reached
+
+
+def _read_history(version: QuietVersion, windows: Sequence[CountedWindow]) -> History:
+    delays: dict[int, int] = {}
+    for window in windows:
+        if window.closed_at is not None:
+            delay = window.closed_at - window.window_end
+            delays[window.window_start] = min(delay, delays.get(window.window_start, delay))
+    prompt = version.lateness + version.idle + _PROMPT
+    return History(delays, version.window_length, version.zone, prompt)
+
+
+def _is_over(gap: Window, delay: int, version: QuietVersion, consumed_until: int) -> bool:
+    """Tell whether a gap would have closed by now, had it rows, and no rows can be on their way as a rule."""
+    late_until = gap.end + version.lateness
+    passed = version.event_time >= late_until or version.last_append + version.idle <= consumed_until
+    return passed and consumed_until >= max(late_until, gap.end + delay)
+
+
+def _judge_gap(
+    conn: Connection,
+    rules: Sequence[Rule],
+    version: QuietVersion,
+    gap: Window,
+    totals: Mapping[str, float],
+    now: int,
+) -> None:
+    """Judge a gap, and the segments that these rules have judged before."""
+    key = (version.model_id, version.model_version)
+    segments = {EVERYTHING} | {
+        subject.segment
+        for subject in list_subjects(conn, [rule.rule_id for rule in rules if rule.segment != EVERYTHING])
+        if (subject.model_id, subject.model_version) == key
+    }
+    for segment in sorted(segments):
+        window = JudgedWindow(*key, window=gap, pool_start=gap.start, segment=segment, totals=totals, n_eff=0)
+        judge(conn, rules, window, now)
+
+
+def end_replaced(database: Database, now: int) -> None:
+    """End alerts on the traffic of versions that nobody uses any more; should they come back, they begin anew."""
+    with database.transaction() as conn:
+        replaced = list_replaced_alerts(conn, _TRAFFIC, _REPLACED_WINDOWS)
+    for alert_id in replaced:
+        with database.transaction() as conn:
+            alert = get_alert(conn, alert_id)
+            lock_version(conn, alert.model_id, alert.model_version)
+            end_alert(conn, alert, REPLACED, now)
+            delete_states(conn, [Subject(alert.model_id, alert.model_version, alert.segment, alert.rule_id)])
+            make_due(conn, [alert.incident_id], now)

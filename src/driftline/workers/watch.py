@@ -1,0 +1,135 @@
+"""The watch: what is missing, and what is wrong with driftline itself, as alerts like all others.
+
+Windows without rows that should have had some, consumers behind the log, windows that wait, notices that do not
+get through, references that are missing or outdated. Several may run: what was judged is not judged again.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from psycopg import Connection
+
+from driftline.core.alert_window import JudgedWindow
+from driftline.core.drift import Status
+from driftline.core.system_rules import REFERENCE_STEP, STEP, SYSTEM_MODEL, SYSTEM_RULES
+from driftline.core.window import MICROSECONDS, Window
+from driftline.log.errors import LogError
+from driftline.log.log import Log
+from driftline.settings import Settings
+from driftline.store.alert_states import Subject, delete_states, read_states
+from driftline.store.database import Database
+from driftline.store.system import (
+    ReferenceState,
+    count_failed_deliveries,
+    list_reference_states,
+    read_oldest_due,
+)
+from driftline.store.windows import lock_version
+from driftline.workers.alerts import judge
+from driftline.workers.consumed import read_consumed_until
+from driftline.workers.gaps import Gaps, end_replaced, judge_gaps
+from driftline.workers.lags import measure_lags
+from driftline.workers.rule_book import RuleBook
+
+LOOK_S = 15.0
+_OF_REFERENCES = ("reference_missing", "reference_outdated")
+
+
+def run_watch(
+    database: Database, log: Log, settings: Settings, clock: Callable[[], int], stop: threading.Event
+) -> None:
+    """Look again and again until told to stop. Raises when the database is away: run it again (`keep_running`)."""
+    watch = Watch(database, log, settings)
+    while not stop.is_set():
+        watch.look(clock())
+        stop.wait(LOOK_S)
+
+
+class Watch:
+    """A watch, and what it has looked at. Another one that begins now judges the same."""
+
+    def __init__(self, database: Database, log: Log, settings: Settings) -> None:
+        self._database, self._log, self._settings = database, log, settings
+        self._book, self._gaps = RuleBook(), Gaps()
+        self._parts_until = self._references_until = 0
+
+    def look(self, now: int) -> None:
+        """Judge what is over by now and was not judged before."""
+        try:
+            consumed_until = read_consumed_until(self._database, self._log)
+        except LogError:  # consumers say how far they are behind
+            consumed_until = None
+        part, reference = _last_window(now, STEP), _last_window(now, REFERENCE_STEP)
+        if part.end > self._parts_until:
+            self._judge_parts(part, consumed_until, now)
+            self._parts_until = part.end
+        if reference.end > self._references_until:
+            self._judge_references(reference, now)
+            self._references_until = reference.end
+        end_replaced(self._database, now)
+        if consumed_until is not None:
+            judge_gaps(self._database, self._book, self._settings, self._gaps, consumed_until, now)
+
+    def _judge_parts(self, window: Window, consumed_until: int | None, now: int) -> None:
+        numbers: dict[str, Mapping[str, float]] = {"consumer_lag": measure_lags(self._database, self._log, now)}
+        with self._database.transaction() as conn:
+            if not _lock(conn):
+                return
+            if consumed_until is not None:
+                numbers["cycle_delay"] = {"monitor": self._measure_delay(conn, consumed_until, now)}
+            destinations = sorted(self._settings.destinations)
+            numbers["delivery_failures"] = count_failed_deliveries(conn, now, destinations)
+            rules = [*SYSTEM_RULES, *self._book.find(conn, SYSTEM_MODEL, "")]
+            for metric, values in numbers.items():
+                judged = _describe_parts(metric, values, window)
+                judge(conn, [rule for rule in rules if rule.metric == metric], judged, now)
+
+    def _measure_delay(self, conn: Connection, consumed_until: int, now: int) -> float:
+        oldest = read_oldest_due(
+            conn,
+            consumed_until=consumed_until,
+            allowed_lateness_s=self._settings.allowed_lateness_s,
+            idle_close_s=self._settings.idle_close_s,
+        )
+        return 0.0 if oldest is None else max(now - oldest, 0) / MICROSECONDS
+
+    def _judge_references(self, window: Window, now: int) -> None:
+        with self._database.transaction() as conn:
+            found = list_reference_states(conn, now, [rule.rule_id for rule in SYSTEM_RULES], _OF_REFERENCES)
+        for state in found:
+            with self._database.transaction() as conn:
+                lock_version(conn, state.model_id, state.model_version)
+                self._judge_reference(conn, state, window, now)
+
+    def _judge_reference(self, conn: Connection, state: ReferenceState, window: Window, now: int) -> None:
+        key = (state.model_id, state.model_version)
+        rules = [rule for rule in (*SYSTEM_RULES, *self._book.find(conn, *key)) if rule.metric in _OF_REFERENCES]
+        totals = {"reference_missing": state.missing, "reference_outdated": state.outdated}
+        judge(conn, rules, JudgedWindow(*key, window=window, pool_start=window.start, totals=totals), now)
+        after = read_states(conn, *key, "", [rule.rule_id for rule in rules])
+        settled = [name for name, states in after.items() if not states.moving and not states.loud.any()]
+        delete_states(conn, [Subject(*key, "", rule_id) for rule_id in settled])
+
+
+def _lock(conn: Connection) -> bool:
+    """Be the only watch that judges driftline's parts, until the end of the transaction."""
+    row = conn.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('watch', 0))").fetchone()
+    return row is not None and row[0]
+
+
+def _last_window(now: int, step: int) -> Window:
+    end = now - now % step
+    return Window(end - step, end)
+
+
+def _describe_parts(metric: str, values: Mapping[str, float], window: Window) -> JudgedWindow:
+    return JudgedWindow(
+        SYSTEM_MODEL,
+        "",
+        window=window,
+        pool_start=window.start,
+        features=tuple(values),
+        columns={metric: np.array(list(values.values()), np.float64)},
+        status=np.full(len(values), Status.OK, np.object_),
+    )
