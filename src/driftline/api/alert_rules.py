@@ -8,11 +8,11 @@ from psycopg import Connection
 from pydantic import BaseModel, ConfigDict, Field
 
 from driftline.api.context import OpenDatabase
-from driftline.api.model_body import Author, RuleId
+from driftline.api.model_body import RuleId
 from driftline.api.moments import read_clock
 from driftline.api.names import ModelIdInPath
 from driftline.api.problem import Refusal, describe_problems
-from driftline.api.rule_body import NOBODY, RuleBody, RuleSet, describe_rule
+from driftline.api.rule_body import Deleter, RuleBody, RuleSet, describe_rule
 from driftline.core.rule_names import name_rule
 from driftline.core.rule_reading import read_rules, write_fields
 from driftline.core.rules import Rule
@@ -35,14 +35,6 @@ class RulePage(BaseModel):
     origin: Literal["preset", "api", "file"] | None = Field(default=None, description="Rules that came this way.")
     limit: int = Field(default=100, ge=1, le=10_000, description="Rules a page.")
     after: RuleId | None = Field(default=None, description="`next` of the page before.")
-
-
-class Deleter(BaseModel):
-    """Who deletes."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    by: Author = NOBODY
 
 
 @router.post(

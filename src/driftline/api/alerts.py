@@ -29,6 +29,7 @@ class AlertPage(BaseModel):
     feature: Text | None = Field(default=None, description="Of this feature; empty: of the model as a whole.")
     segment: Text | None = Field(default=None, description="Of this segment; empty: of the whole window.")
     rule_id: RuleId | None = Field(default=None, description="Fired by this rule.")
+    incident_id: int | None = Field(default=None, ge=0, le=MAX_ID, description="Of this incident.")
     severity: Severity | None = Field(default=None, description="Of this severity.")
     open: bool | None = Field(default=None, description="Those that go on, or those that are over.")
     since: Text | None = Field(default=None, description="Fired since: ISO 8601 with a zone, or -24h.")
@@ -49,6 +50,7 @@ def list_page(query: Annotated[AlertPage, Query()], database: OpenDatabase) -> d
         feature_name=query.feature,
         segment=query.segment,
         rule_id=query.rule_id,
+        incident_id=query.incident_id,
         severity=query.severity and str(query.severity),
         is_open=query.open,
         since=None if query.since is None else parse_moment(query.since, "since", now),

@@ -23,6 +23,7 @@ from driftline.api import (
     performance,
     predictions,
     references,
+    silences,
     summary,
     version_settings,
 )
@@ -44,7 +45,10 @@ _TAGS = [
     {"name": "drift", "description": "How far each window lies from the reference, feature by feature."},
     {"name": "performance", "description": "How good the predictions were, by the labels and before they come."},
     {"name": "alert rules", "description": "Which numbers are wrong when, for how long, and whom that concerns."},
-    {"name": "alerts", "description": "What the rules have fired, grouped by incident, and who is on it."},
+    {
+        "name": "alerts",
+        "description": "What the rules have fired, by incident; who was told, who is on it.",
+    },
     {"name": "audit", "description": "Who did what."},
     {"name": "dead letters", "description": "What could not be used, and why; sent again once that has changed."},
     {"name": "actions", "description": "What alerts have done: proposed, approved, started, followed to the end."},
@@ -89,6 +93,7 @@ def create_app(database: Database, log: Log, settings: Settings) -> FastAPI:
         alert_rules.router,
         alerts.router,
         incidents.router,
+        silences.router,
         audit.router,
         actions.router,
         approvals.router,

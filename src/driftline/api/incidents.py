@@ -15,11 +15,14 @@ from driftline.api.names import ModelId
 from driftline.api.problem import Refusal, describe_problems
 from driftline.store.alerts import list_incident_alerts
 from driftline.store.audit import record_audit
+from driftline.store.decisions import StoredDecision, list_decisions
+from driftline.store.deliveries import Status, StoredDelivery, list_deliveries
 from driftline.store.incidents import acknowledge_incident, get_incident, list_incidents
 
 router = APIRouter(tags=["alerts"])
 
 IncidentInPath = Annotated[int, Path(description="The incident's id.", ge=0, le=MAX_ID)]
+_MOST_DECISIONS = 1_000
 
 
 class IncidentPage(BaseModel):
@@ -61,11 +64,14 @@ def list_page(query: Annotated[IncidentPage, Query()], database: OpenDatabase) -
 @router.get(
     "/incidents/{incident_id}",
     summary="Show an incident",
-    response_description="The incident and its alerts",
+    response_description="The incident, its alerts, and who was told",
     responses=describe_problems("not-found"),
 )
 def show(incident_id: IncidentInPath, database: OpenDatabase) -> dict[str, Any]:
-    """Show an incident with its alerts, oldest first."""
+    """Show an incident with its alerts, oldest first; and, newest first, what was sent where and what was decided.
+
+    `decisions` say why a destination was told of an alert, or was not: the kind of the notice, or the reason.
+    """
     with database.transaction() as conn:
         return _show(conn, incident_id)
 
@@ -102,8 +108,40 @@ def acknowledge(incident_id: IncidentInPath, body: Acknowledgement, database: Op
 
 
 def _show(conn: Connection, incident_id: int) -> dict[str, Any]:
-    alerts = list_incident_alerts(conn, incident_id)
     return {
         **describe_incident(get_incident(conn, incident_id)),
-        "alerts": [describe_alert(alert) for alert in alerts],
+        "alerts": [describe_alert(alert) for alert in list_incident_alerts(conn, incident_id)],
+        "notices": [_describe_delivery(each) for each in list_deliveries(conn, incident_id=incident_id)],
+        "decisions": [
+            _describe_decision(each)
+            for each in list_decisions(conn, incident_id=incident_id, limit=_MOST_DECISIONS)
+        ],
+    }
+
+
+def _describe_delivery(delivery: StoredDelivery) -> dict[str, Any]:
+    waits = delivery.status is Status.PENDING
+    return {
+        "delivery_id": str(delivery.delivery_id),
+        "destination": delivery.destination,
+        "kind": delivery.kind,
+        "title": delivery.notice.title,
+        "status": str(delivery.status),
+        "created_at": format_moment(delivery.created_at),
+        "sent_at": None if delivery.sent_at is None else format_moment(delivery.sent_at),
+        "attempts": delivery.attempts,
+        "next_attempt_at": format_moment(delivery.next_attempt_at) if waits else None,
+        "maybe_repeated": delivery.maybe_repeated,
+        "detail": delivery.detail,
+        "reference": delivery.reference,
+    }
+
+
+def _describe_decision(decision: StoredDecision) -> dict[str, Any]:
+    return {
+        "at": format_moment(decision.at),
+        "destination": decision.destination,
+        "alert_id": decision.alert_id,
+        "outcome": decision.outcome,
+        "detail": decision.detail,
     }

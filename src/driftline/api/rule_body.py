@@ -85,6 +85,14 @@ class RuleSet(BaseModel):
     dry_run: bool = Field(default=False, description="Only say what would change.")
 
 
+class Deleter(BaseModel):
+    """Who deletes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: Author = NOBODY
+
+
 def describe_rule(stored: StoredRule) -> dict[str, Any]:
     """Give all that is known of a rule."""
     return {

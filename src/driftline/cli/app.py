@@ -8,6 +8,7 @@ import typer
 from driftline import __version__
 from driftline.cli import (
     actions,
+    alerts,
     compare,
     dead_letters,
     demo,
@@ -18,6 +19,7 @@ from driftline.cli import (
     notify,
     reference,
     rules,
+    silences,
     up,
     worker,
 )
@@ -44,6 +46,8 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(rules.app, name="rules")
 app.add_typer(actions.app, name="actions")
 app.add_typer(notify.app, name="notify")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(silences.app, name="silences")
 app.add_typer(kafka.app, name="kafka")
 
 

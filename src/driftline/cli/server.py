@@ -1,6 +1,6 @@
 """A driftline asked over HTTP; what it refuses becomes an error of the command line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +20,22 @@ class Server:
     def __init__(self, client: "httpx.Client") -> None:
         self._client = client
 
-    def ask(self, method: str, path: str, **request: Any) -> Any:
-        """Send a request and give the JSON of the answer, None when it has none.
+    def ask(
+        self, method: str, path: str, *, params: Mapping[str, object] | None = None, json: object = None
+    ) -> Any:
+        """Send a request and give the JSON of the answer, None when it has none. A parameter of None is not sent.
 
         Raises InvalidInput with what the server refuses, ServerAway.
         """
         import httpx  # noqa: PLC0415  `--help` loads no server
 
+        given: dict[str, Any] = {name: value for name, value in (params or {}).items() if value is not None}
         try:
-            answer = self._client.request(method, path, **request)
+            answer = self._client.request(method, path, params=given, json=json)
         except httpx.InvalidURL as error:
             raise ServerAway(f"{self._client.base_url} is no URL: {error}; check --url or DRIFTLINE_URL") from None
+        except UnicodeEncodeError:
+            raise InvalidInput("an argument is not UTF-8; write it in a UTF-8 terminal") from None
         except httpx.TransportError as error:
             why = str(error) or type(error).__name__
             raise ServerAway(

@@ -30,13 +30,9 @@ def add_row(table: "Table", *cells: str, style: str | None = None) -> None:
 
 def format_local(micros: int) -> str:
     """Write a time in the zone of this machine."""
-    return _write(datetime.fromtimestamp(micros / 1e6, UTC))
+    return datetime.fromtimestamp(micros / 1e6, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def show_local(moment: str) -> str:
-    """Write a time of an answer, ISO 8601, in the zone of this machine."""
-    return _write(datetime.fromisoformat(moment))
-
-
-def _write(moment: datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    """Write a time of an answer, ISO 8601, in the zone of this machine, to the minute."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M %Z")

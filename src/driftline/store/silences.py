@@ -73,11 +73,11 @@ def list_active_silences(conn: Connection, now: int) -> list[Silence]:
 def list_silences(
     conn: Connection, *, ending_after: int | None = None, before: int | None = None, limit: int = 100
 ) -> list[Silence]:
-    """List silences, newest first: those that end after a time, with ids below `before`."""
+    """List silences, newest first: those that hold after a time, with ids below `before`."""
     return _select(
         conn,
         f"SELECT {_COLUMNS} FROM silences"
-        " WHERE (%(after)s::timestamptz IS NULL OR ends_at > %(after)s)"
+        " WHERE (%(after)s::timestamptz IS NULL OR ends_at > greatest(starts_at, %(after)s))"
         " AND (%(before)s::bigint IS NULL OR silence_id < %(before)s) ORDER BY silence_id DESC LIMIT %(limit)s",
         {
             "after": None if ending_after is None else from_micros(ending_after),
