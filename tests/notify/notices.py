@@ -54,6 +54,9 @@ notices = st.builds(
     severity=st.sampled_from(Severity),
     breaches=st.lists(breaches, max_size=30).map(tuple),
     resolved_at=st.none() | st.integers(FIRED, FIRED + 100 * HOUR),
+    approvals=st.lists(
+        st.tuples(texts, st.just("https://driftline.example.com/a?b=c&d=e") | texts), max_size=3
+    ).map(tuple),
     url=texts | st.just("https://driftline.example.com/a?b=<c>|d&e"),
     **dict.fromkeys(TEXTS, texts),
 )

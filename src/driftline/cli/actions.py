@@ -73,6 +73,7 @@ def show(
 ) -> None:
     """Show a run: why it was proposed, every step since, and the approval link while it waits."""
     from driftline.api.actions import show_run  # noqa: PLC0415
+    from driftline.core.action_runs import Status  # noqa: PLC0415
     from driftline.store.actions import get_run  # noqa: PLC0415
     from driftline.workers.approval_key import write_approval_link  # noqa: PLC0415
 
@@ -80,7 +81,8 @@ def show(
         with database.transaction() as conn:
             run = get_run(conn, _complete(conn, run_id))
         shown = show_run(database, run.run_id)
-        link = write_approval_link(settings, run)
+        waits = run.status is Status.WAITING
+        link = write_approval_link(settings, run) if waits else None
     if json is not None:
         write_json(json, shown | {"approval_url": link})
     if json != Path("-"):

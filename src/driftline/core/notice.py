@@ -79,3 +79,4 @@ class Notice:
     runbook: str = ""
     owner: str = ""
     team: str = ""
+    approvals: tuple[tuple[str, str], ...] = ()  # actions that wait for somebody, and where to approve each

@@ -33,6 +33,7 @@ def read_notice(content: Mapping[str, Any]) -> Notice:
             "kind": Kind(content["kind"]),
             "severity": Severity(content["severity"]),
             "breaches": breaches,
+            "approvals": tuple((action, url) for action, url in content.get("approvals", ())),
             "windows": tuple((int(start), int(end)) for start, end in content["windows"]),
         }
     )

@@ -15,8 +15,10 @@ _MOST_NAMES = 5
 _MOST_WINDOWS = 100
 
 
-def compose_notice(incident: Incident, message: Message, url: str = "") -> Notice:
-    """Write the notice of a message; `url` is the incident's in driftline.
+def compose_notice(
+    incident: Incident, message: Message, url: str = "", approvals: Sequence[tuple[str, str]] = ()
+) -> Notice:
+    """Write the notice of a message; `url` is the incident's, `approvals` are actions and their addresses.
 
     >>> alert = Alert(1, "auc", "fraud", "3", "performance_roc_auc", 0.81, 0.86, Severity.CRITICAL, fired_at=0)
     >>> from driftline.core.notice import Kind as NoticeKind
@@ -43,6 +45,7 @@ def compose_notice(incident: Incident, message: Message, url: str = "") -> Notic
         runbook=next((alert.runbook for alert in ranked if alert.runbook), ""),
         owner=next((alert.owner for alert in ranked if alert.owner), ""),
         team=incident.team,
+        approvals=() if is_over else tuple(approvals),
     )
 
 

@@ -9,6 +9,7 @@ from driftline.core.moment import format_time
 from driftline.core.notice import Notice
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_PLAIN = re.compile(r"[A-Za-z0-9._ -]{1,60}")  # of a link's text, which not every destination escapes
 _ADDRESS = re.compile(r"https?://[!-~]+")
 _MOST_KEY = 255
 _JOINERS = "\u200d\ufe0f "  # what joins to a character that was cut off
@@ -102,5 +103,9 @@ def list_breaches(notice: Notice, most: int) -> list[str]:
 
 def list_links(notice: Notice) -> list[tuple[str, str]]:
     """List the links of a notice that are web addresses, as texts and addresses."""
-    links = [("Open in driftline", notice.url), ("Runbook", notice.runbook)]
+    approvals = [
+        (f"Approve or reject {action if _PLAIN.fullmatch(action) else 'an action'}", address)
+        for action, address in notice.approvals
+    ]
+    links = [("Open in driftline", notice.url), ("Runbook", notice.runbook), *approvals]
     return [(text, address) for text, address in links if _ADDRESS.fullmatch(address)]

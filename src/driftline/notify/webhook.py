@@ -52,6 +52,7 @@ def payload(notice: Notice) -> dict[str, Any]:
         "runbook": clean(notice.runbook),
         "owner": clean(notice.owner),
         "team": clean(notice.team),
+        "approvals": [{"action": clean(action), "url": clean(url)} for action, url in notice.approvals],
         "fired_at": format_time(notice.fired_at),
         "resolved_at": None if notice.resolved_at is None else format_time(notice.resolved_at),
     }

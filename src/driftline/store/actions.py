@@ -270,11 +270,12 @@ def list_run_ids(conn: Connection, beginning: str) -> list[str]:
     return [run_id for (run_id,) in rows]
 
 
-def list_waiting_runs(conn: Connection, alert_ids: Sequence[int]) -> list[ActionRun]:
-    """List the runs that alerts led to and that wait for somebody's approval, oldest first."""
+def list_undecided_runs(conn: Connection, alert_ids: Sequence[int]) -> list[ActionRun]:
+    """List the runs that alerts led to and that may need somebody's approval, oldest first."""
     return _select(
         conn,
-        "SELECT {} FROM action_runs r WHERE status = 'waiting_for_approval' AND run_id IN"
+        "SELECT {} FROM action_runs r WHERE status IN ('proposed', 'blocked', 'waiting_for_approval')"
+        " AND run_id IN"
         " (SELECT run_id FROM action_run_alerts WHERE alert_id = ANY(%s)) ORDER BY proposed_at, run_id",
         (list(alert_ids),),
     )

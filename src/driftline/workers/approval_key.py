@@ -2,20 +2,22 @@
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
+from psycopg import Connection
 
-from driftline.core.action_runs import Status
 from driftline.core.approval import write_link
 from driftline.core.errors import InvalidInput
-from driftline.core.window import MICROSECONDS
+from driftline.core.window import DAY, MICROSECONDS
 from driftline.notify.secret import read_secret
 from driftline.settings import Settings
-from driftline.store.actions import ActionRun
+from driftline.store.actions import ActionRun, list_undecided_runs
 
 _LEAST = 16
+_LASTS = 14 * DAY
+_MOST_LINKS = 3
 _FILE = "approval.key"
 
 logger = structlog.get_logger("driftline.actions")
@@ -37,12 +39,16 @@ def read_approval_key(settings: Settings, environ: Mapping[str, str] = os.enviro
     return _keep_key(settings.data_dir / _FILE)
 
 
-def write_approval_link(settings: Settings, run: ActionRun) -> str | None:
-    """Write the address at which a run can be approved; None when it does not wait for that."""
-    if run.status is not Status.WAITING or run.approve_before is None:
-        return None
+def write_approval_link(settings: Settings, run: ActionRun) -> str:
+    """Write the address at which a run can be approved once it waits for that; the same whenever it is asked."""
     base = settings.public_url or f"http://{settings.host}:{settings.port}"
-    return write_link(base, read_approval_key(settings), run.run_id, run.approve_before // MICROSECONDS)
+    return write_link(base, read_approval_key(settings), run.run_id, (run.proposed_at + _LASTS) // MICROSECONDS)
+
+
+def list_approval_links(conn: Connection, settings: Settings, alert_ids: Sequence[int]) -> list[tuple[str, str]]:
+    """List the actions that alerts led to and that may wait for somebody, and where each can be approved."""
+    runs = list_undecided_runs(conn, alert_ids)
+    return [(run.action, write_approval_link(settings, run)) for run in runs[:_MOST_LINKS]]
 
 
 def _keep_key(path: Path) -> bytes:

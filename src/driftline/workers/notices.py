@@ -34,6 +34,7 @@ from driftline.store.incidents import (
 from driftline.store.incidents import Incident as StoredIncident
 from driftline.store.silences import list_active_silences
 from driftline.store.told import mark_told_resolved, read_told, write_told
+from driftline.workers.approval_key import list_approval_links
 
 IDLE_S = 1.0
 _RETRY = 60 * MICROSECONDS
@@ -70,6 +71,7 @@ class Teller:
     def __init__(self, database: Database, routes: Sequence[Route], settings: Settings) -> None:
         self._database = database
         self._routes = routes
+        self._settings = settings
         self._public_url = settings.public_url
         self._update_interval = settings.notices_update_interval_s * MICROSECONDS
 
@@ -116,10 +118,13 @@ class Teller:
             update_interval=self._update_interval,
         )
         url = f"{self._public_url}/incidents/{stored.incident_id}" if self._public_url else ""
+        approvals = self._list_approvals(conn, alerts)
         add_deliveries(
             conn,
             [
-                NewDelivery(stored.incident_id, message.destination, compose_notice(incident, message, url))
+                NewDelivery(
+                    stored.incident_id, message.destination, compose_notice(incident, message, url, approvals)
+                )
                 for message in look.messages
             ],
             now,
@@ -133,6 +138,12 @@ class Teller:
             close_incident(conn, stored.incident_id, now)
         else:
             postpone_incident(conn, stored.incident_id, look.due_at)
+
+    def _list_approvals(self, conn: Connection, alerts: Sequence[Alert]) -> list[tuple[str, str]]:
+        """List where actions can be approved: nowhere, as long as nobody knows how people reach driftline."""
+        if not self._public_url:
+            return []
+        return list_approval_links(conn, self._settings, [alert.alert_id for alert in alerts if alert.is_open])
 
 
 def _read_incident(stored: StoredIncident, alerts: Sequence[Alert]) -> Incident:
