@@ -263,6 +263,12 @@ def test_a_version_that_is_not_there(fraud: httpx.Client) -> None:
     assert answer.json()["detail"] == "model 'fraud' has no version '9'; it has 3"
 
 
+def test_driftlines_own_name_is_taken(client: httpx.Client) -> None:
+    answer = client.post("/models", json={"model_id": "driftline", "version": "1"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "model_id")
+    assert "stands for driftline itself" in answer.json()["detail"]
+
+
 def test_a_slash_in_a_path_gets_a_hint(client: httpx.Client) -> None:
     answer = client.get("/models/a%2Fb")
     assert answer.status_code == 404

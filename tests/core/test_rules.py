@@ -32,6 +32,7 @@ DROP = {"rule_id": "auc", "metric": "performance_roc_auc", "comparison": "drop_f
         ({"actions": "page"}, "actions", "list of names"),
         ({"version": 3}, "version", "in quotes"),
         ({"model": ""}, "model", "or * for all"),
+        ({"metric": "consumer_lag", "comparison": "drop_from_baseline"}, "comparison", "no baseline"),
         ({"reference_kind": "train"}, "reference_kind", "choose training"),
         ({"feature": ""}, "feature", "give a feature"),
         ({"metric": "volume"}, "feature", "leave feature out"),
@@ -59,6 +60,7 @@ def test_an_error_names_the_rule_the_field_and_the_fix(change: dict[str, Any], f
         ({"rules": ["psi"]}, "rule 1 is no mapping"),
         ({"rules": [{}]}, "rule 1: rule_id is missing"),
         ({"rules": [PSI, PSI]}, "two rules have this rule_id"),
+        ({"rules": [{**PSI, "rule_id": "driftline.mine"}]}, "one of driftline's own"),
         ({"rules": [{**DROP, "threshold": -1}]}, "a drop is 0 or more"),
     ],
 )

@@ -43,7 +43,20 @@ def compose(cause: Cause, *alerts: Alert, news: tuple[Alert, ...] = (), kind: Ki
         ),
         ([alert("model:estimated_rmse")], "fraud 3: estimated rmse rose to 0.4 (threshold 0.2)"),
         ([alert("model:label_coverage")], "fraud 3: label_coverage dropped to 0.4 (threshold 0.2)"),
-        ([alert("model:consumer_lag", value=90.0)], "fraud 3: consumer_lag 90 (threshold 0.2)"),
+        (
+            [alert("profiler:consumer_lag", value=300.0, model_id="driftline", model_version="")],
+            "driftline: the profiler is 5 minutes behind",
+        ),
+        ([alert("monitor:cycle_delay", value=7_200.0)], "fraud 3: windows have waited 2 hours for the monitor"),
+        ([alert("chat:delivery_failures", value=3.0)], "fraud 3: chat does not take notices (3 failed)"),
+        (
+            [alert("model:reference_missing", value=4_000.0)],
+            "fraud 3: no reference; samples have waited 67 minutes for it",
+        ),
+        (
+            [alert("model:reference_outdated", value=31.0 * 86_400)],
+            "fraud 3: its reference is 31 days older than the version",
+        ),
         ([alert("a"), alert("b", model_version="4")], "fraud 3 and 1 more: 2 features drifted"),
     ],
 )

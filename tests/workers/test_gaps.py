@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from driftline.core.rule_presets import Preset, make_preset
@@ -16,9 +18,10 @@ from driftline.store.incidents import list_incidents
 from driftline.store.samples import SampleFile, SampleStatus, register_samples
 from driftline.store.versions import create_version
 from driftline.store.windows import WindowGrowth, close_window, grow_windows
-from driftline.workers.gaps import REPLACED
+from driftline.workers.gaps import INLET, REPLACED
+from driftline.workers.up import read_clock
 from driftline.workers.watch import Watch
-from tests.workers.plant import DAY, HOUR, SECOND, Plant, at, hours
+from tests.workers.plant import DAY, HOUR, MINUTE, SECOND, Plant, at, hours, make_batch
 
 SILENT = Rule("silent", "volume", Comparison.BELOW, 1, model="fraud")
 WORK = range(8, 20)
@@ -290,6 +293,79 @@ def test_presets_miss_data_and_segments_that_were_judged_are_missed_too(quiet: P
         ("fraud.no_data", ""),
         ("german", "country=DE"),
     }
+
+
+def register_team(plant: Plant, *models: str) -> None:
+    for model in models:
+        plant.register(model)
+        write(plant, Rule(f"gone.{model}", "volume", Comparison.BELOW, 1, model=model))
+    plant.execute("UPDATE models SET team = 'risk'")
+
+
+def test_when_nothing_comes_from_anybody_a_team_has_one_incident(quiet: Plant) -> None:
+    register_team(quiet, "churn", "price")
+    for model in ("fraud", "churn", "price"):
+        serve(quiet, range(4), model=model)
+    look(quiet, 8)
+    assert {(alert.model_id, alert.source) for alert in fired(quiet)} == {
+        (model, INLET) for model in ("fraud", "churn", "price")
+    }
+    with quiet.database.transaction() as conn:
+        assert len(list_incidents(conn)) == 1
+
+
+def test_a_model_that_falls_silent_alone_has_its_own_incident(quiet: Plant) -> None:
+    register_team(quiet, "churn", "price")
+    for model in ("fraud", "churn"):
+        serve(quiet, range(4), model=model)
+    serve(quiet, range(8), model="price")
+    look(quiet, 8.1)
+    assert {(alert.model_id, alert.source) for alert in fired(quiet)} == {("fraud", ""), ("churn", "")}
+    with quiet.database.transaction() as conn:
+        assert len(list_incidents(conn)) == 2
+
+
+def test_clients_have_time_to_send_again_when_driftline_is_back(quiet: Plant) -> None:
+    serve(quiet, range(4))
+    watch = Watch(quiet.database, quiet.log, quiet.settings, gaps_from=at(8))
+    look(quiet, 7.9, watch)
+    assert fired(quiet) == []
+    look(quiet, 8, watch)
+    assert len(fired(quiet)) == 1
+
+
+def test_a_model_goes_silent_and_comes_back(plant: Plant) -> None:
+    """With the profiler and the monitor, in the hours that have just passed."""
+    write(plant, replace(SILENT, recover_windows=2))
+    now = read_clock() // HOUR * HOUR
+
+    def pass_hour(hour: int, rows: int) -> None:
+        start = now + (hour - 12) * HOUR
+        plant.send(make_batch([f"{hour}-{i}" for i in range(rows)], start + np.arange(rows) * MINUTE))
+        plant.drain()
+        end = plant.now = start + HOUR + 6 * MINUTE  # as if it had been sent then
+        if rows:
+            plant.execute("UPDATE version_clocks SET last_append = to_timestamp(%s)", (end - 8 * MINUTE) / SECOND)
+        plant.execute("UPDATE partition_clocks SET append_time = to_timestamp(%s)", end / SECOND)
+        plant.cycle()
+        Watch(plant.database, plant.log, plant.settings).look(plant.now)
+
+    def standing() -> list[bool]:
+        return [alert.is_open for alert in fired(plant, rule_id="silent")]
+
+    plant.catalog.forget()
+    for hour, rows in enumerate([9, 9, 0, 0]):
+        pass_hour(hour, rows)
+    assert standing() == []
+    pass_hour(4, 0)
+    assert standing() == [True]
+    pass_hour(5, 9)
+    assert standing() == [True]
+    pass_hour(6, 9)
+    assert standing() == [False]
+    for hour, rows in enumerate([0, 0, 9, 0, 0, 9], 7):  # never three in a row
+        pass_hour(hour, rows)
+    assert standing() == [False]
 
 
 def test_the_age_of_data_is_judged_of_windows_without_rows(quiet: Plant) -> None:

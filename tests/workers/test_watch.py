@@ -1,12 +1,15 @@
 """What driftline says of itself: consumers behind, windows that wait, notices that fail, references that lack."""
 
+import re
 import threading
+from dataclasses import replace
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from driftline.core.notice import Kind, Notice
-from driftline.core.rule_reading import read_rules, write_rule
+from driftline.core.rule_reading import read_rules, write_rules
 from driftline.core.rules import Comparison, Rule, Severity
 from driftline.core.system_rules import SYSTEM_MODEL, SYSTEM_RULES
 from driftline.log.errors import LogError
@@ -280,4 +283,12 @@ def test_the_loop_looks_until_it_is_stopped(plant: Plant, monkeypatch: pytest.Mo
 
 def test_built_in_rules_are_as_those_that_people_write() -> None:
     assert [rule.rule_id for rule in SYSTEM_RULES] == [f"driftline.{rule.metric}" for rule in SYSTEM_RULES]
-    assert read_rules({"rules": [write_rule(rule) for rule in SYSTEM_RULES]}) == SYSTEM_RULES
+    renamed = tuple(replace(rule, rule_id=rule.metric) for rule in SYSTEM_RULES)
+    assert read_rules(write_rules(renamed)) == renamed
+
+
+def test_the_page_has_every_built_in_rule() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "alerts.md").read_text("utf-8")
+    table = page.partition("## What driftline says of itself")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| `(driftline\.\w+)` \|.*\| ([A-Z]+) \|", table, re.MULTILINE)
+    assert told == [(rule.rule_id, str(rule.severity)) for rule in SYSTEM_RULES]

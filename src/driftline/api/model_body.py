@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from driftline.api.names import ModelId, VersionName
 from driftline.core.sampling import MAX_N
 from driftline.core.schema import Feature, Kind, Schema, Task
+from driftline.core.system_rules import SYSTEM_MODEL
 from driftline.core.window import format_length, parse_length
 from driftline.store.sampling import MAX_LABEL_DELAY_S
 
@@ -19,6 +20,12 @@ def _check_text(text: str) -> str:
 
 def _check_window(text: str) -> str:
     return format_length(parse_length(text))
+
+
+def _check_free(model_id: str) -> str:
+    if model_id == SYSTEM_MODEL:
+        raise ValueError(f"model_id {model_id!r} stands for driftline itself; choose another one")
+    return model_id
 
 
 Text = Annotated[str, Field(max_length=256), AfterValidator(_check_text)]
@@ -149,7 +156,7 @@ class NewVersion(BaseModel):
         },
     )
 
-    model_id: ModelId
+    model_id: Annotated[ModelId, AfterValidator(_check_free)]
     version: VersionName
     task: Task | None = Field(default=None, description="What it predicts; classes are monitored as categories.")
     window: Annotated[str, AfterValidator(_check_window)] = Field(

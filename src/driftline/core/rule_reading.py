@@ -13,6 +13,7 @@ from driftline.core.errors import InvalidInput
 from driftline.core.rule_metric import METRICS, Kind, find_metric
 from driftline.core.rules import MODEL_LEVEL, Comparison, Measure, Rule, Severity
 from driftline.core.schema import MAX_NAME, MAX_TEXT
+from driftline.core.system_rules import SYSTEM_MODEL, is_built_in
 
 _FIELDS = {field.name: field for field in fields(Rule)}
 _CHOICES: Mapping[str, type[StrEnum]] = {"comparison": Comparison, "measure": Measure, "severity": Severity}
@@ -160,6 +161,9 @@ def _check_rule(rule: Rule) -> None:
     for name in ("rule_id", "model", "version"):
         if not getattr(rule, name):
             raise InvalidInput(f"{name} is empty; give a name{', or * for all' * (name != 'rule_id')}", field=name)
+    if is_built_in(rule.rule_id):
+        fix = f"choose another one, that does not begin with {SYSTEM_MODEL}."
+        raise InvalidInput(f"rule_id {rule.rule_id!r} is one of driftline's own; {fix}", field="rule_id")
     if rule.reference_kind not in _REFERENCES:
         fix = f"choose {', '.join(_REFERENCES)}"
         raise InvalidInput(f"reference_kind is {rule.reference_kind!r}; {fix}", field="reference_kind")
@@ -189,6 +193,8 @@ def _check_comparison(rule: Rule, kind: Kind) -> None:
         if kind in (Kind.DRIFT, Kind.SHARE):
             fix = "it is a distance from the reference already; compare it with above"
             raise InvalidInput(f"{rule.metric} has no baseline: {fix}", field="comparison")
+        if kind in (Kind.SYSTEM, Kind.REFERENCE):
+            raise InvalidInput(f"{rule.metric} has no baseline: compare it with above", field="comparison")
         if rule.threshold < 0:
             raise InvalidInput(f"threshold is {rule.threshold}; a drop is 0 or more", field="threshold")
     elif rule.measure is not Measure.AMOUNT:

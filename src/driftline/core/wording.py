@@ -13,6 +13,13 @@ from driftline.core.rules import Severity
 
 _MOST_NAMES = 5
 _MOST_WINDOWS = 100
+_SYSTEM = {
+    "consumer_lag": "the {name} is {span} behind",
+    "cycle_delay": "windows have waited {span} for the {name}",
+    "delivery_failures": "{name} does not take notices ({value:.0f} failed)",
+    "reference_missing": "no reference; samples have waited {span} for it",
+    "reference_outdated": "its reference is {span} older than the version",
+}
 
 
 def compose_notice(
@@ -80,13 +87,27 @@ def _say(alert: Alert) -> str:
         shown = f"estimated {shown.removeprefix(ESTIMATED)}" if kind is Kind.ESTIMATE else shown
         verb = "rose" if find_metric(alert.metric).higher_is_worse else "dropped"
         return f"{shown}{where} {verb} to {alert.value:.3g}{against}"
+    if alert.metric in _SYSTEM:
+        return _SYSTEM[alert.metric].format(name=name, value=alert.value, span=_format_span(alert.value))
     subject = f"{name}{where}: " if name or where else ""
     return f"{subject}{alert.metric} {alert.value:.3g}{against}"
 
 
+def _format_span(seconds: float) -> str:
+    """Write a time span in its largest unit of which there are two or more.
+
+    >>> _format_span(300), _format_span(7_200), _format_span(31 * 86_400)
+    ('5 minutes', '2 hours', '31 days')
+    """
+    for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
 def _name_models(ranked: Sequence[Alert]) -> str:
     versions = dict.fromkeys((alert.model_id, alert.model_version) for alert in ranked)
-    first = " ".join(next(iter(versions)))
+    first = " ".join(filter(None, next(iter(versions))))
     return f"{first} and {len(versions) - 1} more" if len(versions) > 1 else first
 
 
@@ -119,7 +140,7 @@ def _list_names(ranked: Sequence[Alert]) -> str:
 
 def _describe(incident: Incident, alert: Alert) -> Breach:
     whose = (alert.model_id, alert.model_version)
-    other = "" if whose == (incident.model_id, incident.model_version) else " ".join(whose)
+    other = "" if whose == (incident.model_id, incident.model_version) else " ".join(filter(None, whose))
     return Breach(alert.feature or alert.worst, alert.metric, alert.value, alert.threshold, alert.segment, other)
 
 

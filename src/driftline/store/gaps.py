@@ -115,6 +115,12 @@ def list_counted_windows(conn: Connection, model_id: str, since: int) -> list[Co
         return cursor.fetchall()
 
 
+def read_newest_append(conn: Connection) -> int:
+    """Give when something last came from any model, microseconds; 0 when nothing ever has."""
+    row = conn.execute("SELECT max(last_append) FROM version_clocks").fetchone()
+    return 0 if row is None or row[0] is None else int(row[0])
+
+
 def list_uncounted_spans(conn: Connection, model_id: str) -> list[Window]:
     """List for each version of a model from when to when samples wait to be counted."""
     rows = conn.execute(

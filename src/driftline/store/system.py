@@ -42,6 +42,28 @@ def read_oldest_due(
     return None if row is None else row[0]
 
 
+def read_oldest_unmeasured(conn: Connection, now: int, *, allowed_lateness_s: float) -> int | None:
+    """Give since when the oldest window whose performance was never computed could have been; None without one.
+
+    Those are windows of `performance_windows.list_due_windows`, from when they closed and their rows had come.
+    """
+    row = conn.execute(
+        """
+        SELECT min(greatest(w.created_at, coalesce(d.closed_at, l.late_until)))
+        FROM performance_windows w
+        JOIN joined_versions v USING (version_no)
+        JOIN joined_models m USING (model_no)
+        LEFT JOIN windows d ON d.model_id = m.model_id AND d.model_version = v.model_version
+                               AND d.window_start = w.window_start,
+        LATERAL (SELECT w.window_end + make_interval(secs => %(lateness)s) AS late_until) AS l
+        WHERE (w.seq > w.computed_seq OR w.row_count <> w.computed_rows) AND w.computed_at IS NULL
+          AND CASE WHEN d.window_start IS NULL THEN l.late_until <= %(now)s ELSE d.closed_at IS NOT NULL END
+        """,
+        {"now": from_micros(now), "lateness": float(allowed_lateness_s)},
+    ).fetchone()
+    return None if row is None else row[0]
+
+
 def read_first_model(conn: Connection) -> int | None:
     """Give when the first model was registered: nothing was logged before; None when there is none."""
     row = conn.execute("SELECT min(created_at) FROM models").fetchone()

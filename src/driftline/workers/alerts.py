@@ -20,10 +20,11 @@ RECOVERED, NOT_WATCHED = "recovered", "no longer watched"
 _ENDED = {Happening.RESOLVED: RECOVERED, Happening.ENDED: NOT_WATCHED}
 
 
-def judge(conn: Connection, rules: Sequence[Rule], window: JudgedWindow, now: int) -> None:
+def judge(conn: Connection, rules: Sequence[Rule], window: JudgedWindow, now: int, *, source: str = "") -> None:
     """Judge a window by the rules that watch it; keep where they stand, and what fired.
 
-    Another call with the same window, or one whose rows were judged already, changes nothing.
+    Another call with the same window, or one whose rows were judged already, changes nothing. `source` is what is
+    to blame for alerts on numbers that are of no feature.
     """
     whose = (window.model_id, window.model_version, window.segment)
     watching = {rule.rule_id: rule for rule in select_rules(rules, *whose, window.reference_kind)}
@@ -36,13 +37,15 @@ def judge(conn: Connection, rules: Sequence[Rule], window: JudgedWindow, now: in
         *whose,
         {name: after for name, after in judgement.states.items() if after is not states.get(name)},
     )
-    record_events(conn, watching, judgement.events, now)
+    record_events(conn, watching, judgement.events, now, source=source)
 
 
-def record_events(conn: Connection, rules: Mapping[str, Rule], events: Sequence[Event], now: int) -> None:
+def record_events(
+    conn: Connection, rules: Mapping[str, Rule], events: Sequence[Event], now: int, *, source: str = ""
+) -> None:
     """Keep what happened to alerts of one model version, and have their incidents looked at."""
     fired = [event for event in events if event.happening is Happening.FIRED]
-    alerts = _fire(conn, rules, fired, now) if fired else []
+    alerts = _fire(conn, rules, fired, now, source) if fired else []
     touched = set()
     for event in events:
         if event.happening is not Happening.FIRED and (alert := _find(conn, event)) is not None:
@@ -91,10 +94,12 @@ def end_model_alerts(conn: Connection, model_id: str, version: str | None, ended
     return alerts
 
 
-def _fire(conn: Connection, rules: Mapping[str, Rule], fired: Sequence[Event], now: int) -> list[Alert]:
+def _fire(
+    conn: Connection, rules: Mapping[str, Rule], fired: Sequence[Event], now: int, source: str
+) -> list[Alert]:
     first = fired[0]
     sources = _read_sources(conn, first.model_id, first.model_version)
-    named = {event: sources.get(event.feature or event.worst, "") for event in fired}
+    named = {event: sources.get(event.feature or event.worst, source) for event in fired}
     worst = min((event.severity for event in fired), key=list(Severity).index)
     team = _read_team(conn, first.model_id)
     incident_id = place_incident(conn, first.model_id, team, {s for s in named.values() if s}, worst, now)

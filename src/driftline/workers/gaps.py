@@ -23,6 +23,7 @@ from driftline.store.gaps import (
     list_quiet_versions,
     list_replaced_alerts,
     list_uncounted_spans,
+    read_newest_append,
 )
 from driftline.store.incidents import make_due
 from driftline.store.windows import lock_version
@@ -30,6 +31,8 @@ from driftline.workers.alerts import judge
 from driftline.workers.rule_book import RuleBook
 
 REPLACED = "another version has the traffic"
+INLET = "driftline/inlet"
+"""The source of alerts while nothing comes from any model: they join one incident of a team."""
 _REPLACED_WINDOWS = 3
 _PROMPT = 3600 * MICROSECONDS
 _TRAFFIC = frozenset(name for name, metric in METRICS.items() if metric.kind is Kind.TRAFFIC)
@@ -59,6 +62,7 @@ def judge_gaps(
             allowed_lateness_s=settings.allowed_lateness_s,
             idle_close_s=settings.idle_close_s,
         )
+        newest = read_newest_append(conn)
     keys = {(version.model_id, version.model_version): version for version in quiet}
     gaps.reached = {key: reached for key, reached in gaps.reached.items() if key in keys}
     for key, version in keys.items():
@@ -68,7 +72,7 @@ def judge_gaps(
             continue
         try:
             with database.transaction() as conn:
-                gaps.reached[key] = _judge_version(conn, book, version, from_here, consumed_until, now)
+                gaps.reached[key] = _judge_version(conn, book, version, from_here, consumed_until, newest, now)
         except OperationalError:
             raise
         except Exception:
@@ -76,9 +80,12 @@ def judge_gaps(
 
 
 def _judge_version(
-    conn: Connection, book: RuleBook, version: QuietVersion, start: int, consumed_until: int, now: int
+    conn: Connection, book: RuleBook, version: QuietVersion, start: int, consumed_until: int, newest: int, now: int
 ) -> tuple[int, int]:
-    """Judge the gaps of a version from `start` on; gives since when it is silent, and what has been judged."""
+    """Judge the gaps of a version from `start` on; gives since when it is silent, and what has been judged.
+
+    `newest` is when something last came from any model.
+    """
     key = (version.model_id, version.model_version)
     lock_version(conn, *key)
     rules = [rule for rule in book.find(conn, *key) if rule.metric in _TRAFFIC]
@@ -101,7 +108,7 @@ def _judge_version(
             if delay is not None:
                 if not _is_over(gap, delay, version, consumed_until):
                     break
-                _judge_gap(conn, rules, version, gap, totals, now)
+                _judge_gap(conn, rules, version, gap, totals, now, INLET if newest <= gap.start else "")
         reached = gap.end
     return since, reached
 
@@ -130,6 +137,7 @@ def _judge_gap(
     gap: Window,
     totals: Mapping[str, float],
     now: int,
+    source: str,
 ) -> None:
     """Judge a gap, and the segments that these rules have judged before."""
     key = (version.model_id, version.model_version)
@@ -140,7 +148,7 @@ def _judge_gap(
     }
     for segment in sorted(segments):
         window = JudgedWindow(*key, window=gap, pool_start=gap.start, segment=segment, totals=totals, n_eff=0)
-        judge(conn, rules, window, now)
+        judge(conn, rules, window, now, source=source)
 
 
 def end_replaced(database: Database, now: int) -> None:

@@ -24,6 +24,7 @@ from driftline.store.system import (
     count_failed_deliveries,
     list_reference_states,
     read_oldest_due,
+    read_oldest_unmeasured,
 )
 from driftline.store.windows import lock_version
 from driftline.workers.alerts import judge
@@ -40,17 +41,21 @@ def run_watch(
     database: Database, log: Log, settings: Settings, clock: Callable[[], int], stop: threading.Event
 ) -> None:
     """Look again and again until told to stop. Raises when the database is away: run it again (`keep_running`)."""
-    watch = Watch(database, log, settings)
+    watch = Watch(database, log, settings, gaps_from=clock() + settings.idle_close_s * MICROSECONDS)
     while not stop.is_set():
         watch.look(clock())
         stop.wait(LOOK_S)
 
 
 class Watch:
-    """A watch, and what it has looked at. Another one that begins now judges the same."""
+    """A watch, and what it has looked at. Another one that begins now judges the same.
 
-    def __init__(self, database: Database, log: Log, settings: Settings) -> None:
-        self._database, self._log, self._settings = database, log, settings
+    Windows without rows are judged from `gaps_from` on: when driftline was away, clients send what they have kept
+    once it is back.
+    """
+
+    def __init__(self, database: Database, log: Log, settings: Settings, *, gaps_from: int = 0) -> None:
+        self._database, self._log, self._settings, self._gaps_from = database, log, settings, gaps_from
         self._book, self._gaps = RuleBook(), Gaps()
         self._parts_until = self._references_until = 0
 
@@ -68,7 +73,7 @@ class Watch:
             self._judge_references(reference, now)
             self._references_until = reference.end
         end_replaced(self._database, now)
-        if consumed_until is not None:
+        if consumed_until is not None and now >= self._gaps_from:
             judge_gaps(self._database, self._book, self._settings, self._gaps, consumed_until, now)
 
     def _judge_parts(self, window: Window, consumed_until: int | None, now: int) -> None:
@@ -77,7 +82,7 @@ class Watch:
             if not _lock(conn):
                 return
             if consumed_until is not None:
-                numbers["cycle_delay"] = {"monitor": self._measure_delay(conn, consumed_until, now)}
+                numbers["cycle_delay"] = self._measure_delays(conn, consumed_until, now)
             destinations = sorted(self._settings.destinations)
             numbers["delivery_failures"] = count_failed_deliveries(conn, now, destinations)
             rules = [*SYSTEM_RULES, *self._book.find(conn, SYSTEM_MODEL, "")]
@@ -85,14 +90,15 @@ class Watch:
                 judged = _describe_parts(metric, values, window)
                 judge(conn, [rule for rule in rules if rule.metric == metric], judged, now)
 
-    def _measure_delay(self, conn: Connection, consumed_until: int, now: int) -> float:
-        oldest = read_oldest_due(
-            conn,
-            consumed_until=consumed_until,
-            allowed_lateness_s=self._settings.allowed_lateness_s,
-            idle_close_s=self._settings.idle_close_s,
-        )
-        return 0.0 if oldest is None else max(now - oldest, 0) / MICROSECONDS
+    def _measure_delays(self, conn: Connection, consumed_until: int, now: int) -> dict[str, float]:
+        lateness, idle = self._settings.allowed_lateness_s, self._settings.idle_close_s
+        since = {
+            "monitor": read_oldest_due(
+                conn, consumed_until=consumed_until, allowed_lateness_s=lateness, idle_close_s=idle
+            ),
+            "performance": read_oldest_unmeasured(conn, now, allowed_lateness_s=lateness),
+        }
+        return {name: 0.0 if at is None else max(now - at, 0) / MICROSECONDS for name, at in since.items()}
 
     def _judge_references(self, window: Window, now: int) -> None:
         with self._database.transaction() as conn:
