@@ -219,6 +219,29 @@ TIMELINES = {
         10h   > all resolve
         """,
     ),
+    "after a silence it is told again when that is due": (
+        (EVERYTHING,),
+        """
+        0m    fire HIGH amount
+        0m    > all trigger amount
+        1h    silence 6h feature=amount
+        7h    > all update
+        8h    silence 1h feature=amount
+        11h   > all update
+        """,
+    ),
+    "what is held at night comes with the next repeat of what is critical": (
+        (route("chat", quiet_hours=NIGHT),),
+        """
+        9h    fire CRITICAL model
+        9h    > chat trigger model
+        12h   fire LOW amount
+        12h   = chat amount quiet_hours
+        13h   > chat update amount
+        17h   > chat update
+        18h   nothing
+        """,
+    ),
     "quiet hours hold what is not critical until they end": (
         (route("chat", quiet_hours=NIGHT),),
         """

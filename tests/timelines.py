@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from driftline.core.alert import Alert
+from driftline.core.decision import Decision, Look
 from driftline.core.incident import Incident, Told
-from driftline.core.notices import Decision, Look, look_at_incident
+from driftline.core.notices import look_at_incident
 from driftline.core.routing import Route
 from driftline.core.rules import Severity
 from driftline.core.silence import Matcher, Silence

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from driftline.api.moments import read_clock
+from driftline.core.decision import Decision, Reason
 from driftline.core.notice import Kind, Notice
-from driftline.core.notices import Decision, Reason
 from driftline.core.rules import Severity
 from driftline.store.database import Database
 from driftline.store.decisions import record_decisions

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from driftline.core.decision import Decision, Reason
 from driftline.core.notice import Kind
-from driftline.core.notices import Decision, Reason
 from driftline.store.database import Database
 from driftline.store.decisions import record_decisions
 from tests.api.alerts import ALERT, fire

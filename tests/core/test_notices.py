@@ -2,11 +2,65 @@
 
 import pytest
 
-from driftline.core.routing import Route
+from driftline.core.notice import Kind
+from driftline.core.routing import QuietHours, Route
+from driftline.core.rules import Severity
+from driftline.core.silence import Matcher
 from tests.notice_timelines import TIMELINES
-from tests.timelines import PureWorld, play
+from tests.timelines import HOUR, START, PureWorld, play, route
 
 
 @pytest.mark.parametrize(("routes", "text"), TIMELINES.values(), ids=TIMELINES.keys())
 def test_timeline(routes: tuple[Route, ...], text: str) -> None:
     play(PureWorld(routes), text)
+
+
+def test_an_acknowledgement_names_what_is_audible() -> None:
+    world = PureWorld((route("all"),))
+    for name in ("a", "b"):
+        world.fire(name, Severity.HIGH, START)
+    world.look(START)
+    world.silence(Matcher(feature="a"), START + 1, START + HOUR)
+    world.acknowledge("ana", START + 2)
+    world.look(START + 2)
+    (message,) = world.looks[-1][1].messages
+    assert (message.kind, [alert.feature for alert in message.alerts]) == (Kind.ACKNOWLEDGE, ["b"])
+    world.silence(Matcher(feature="b"), START + 3, START + HOUR)
+    world.acknowledge("bob", START + 4)
+    world.look(START + 4)
+    (message,) = world.looks[-1][1].messages
+    assert [alert.feature for alert in message.alerts] == ["a", "b"]
+
+
+def test_reasons_name_who_and_until_when() -> None:
+    world = PureWorld((route("all", quiet_hours=QuietHours(13 * 60, 14 * 60)),))
+    world.silence(Matcher(feature="a"), START, START + HOUR)
+    world.fire("a", Severity.HIGH, START)
+    world.fire("b:missing_rate", Severity.HIGH, START)
+    world.fire("b", Severity.HIGH, START)
+    world.look(START)
+    world.look(START + 1)
+    world.acknowledge("bob", START + 2)
+    world.look(START + 2)
+    world.look(START + 3)
+    world.look(START + HOUR)
+    assert [(each.alert_id, str(each.outcome), each.detail) for _, each in world.changes] == [
+        (1, "silenced", "silence 1 of ana until 2026-01-05T13:00:00Z: new sensors"),
+        (3, "inhibited", "alert 2: missing_rate of b"),
+        (2, "trigger", "new"),
+        (None, "already_told", "until 2026-01-05T16:00:00Z"),
+        (None, "acknowledge", "by bob"),
+        (None, "acknowledged", "by bob"),
+        (1, "quiet_hours", "until 2026-01-05T14:00:00Z"),
+    ]
+
+
+def test_a_destination_that_the_settings_no_longer_name_is_not_told() -> None:
+    world = PureWorld((route("all"), route("log")))
+    world.fire("a", Severity.HIGH, START)
+    world.look(START)
+    world.routes = (route("log"),)
+    world.resolve("a", START + 1)
+    world.look(START + 1)
+    assert [(name, kind) for _, name, kind, _ in world.said[2:]] == [("log", "resolve")]
+    assert (START + 1, "all", "incident", "destination_removed") in world.reasons()

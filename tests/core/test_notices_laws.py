@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from driftline.core.alert import Alert, is_worse, worst_severity
+from driftline.core.decision import Look, Message, Reason
 from driftline.core.notice import Kind
-from driftline.core.notices import Look, Message, Reason
 from driftline.core.routing import QuietHours, Route, find_end, find_routes
 from driftline.core.rules import Severity
 from driftline.core.silence import Matcher

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from driftline.core.alert import Alert, rank_alerts
+from driftline.core.decision import Cause, Message
 from driftline.core.incident import Incident
 from driftline.core.notice import Breach, Kind, Notice
-from driftline.core.notices import Cause, Message
 from driftline.core.rules import Severity
 from driftline.core.wording import compose_notice, write_title
 from tests.timelines import HOUR, START, make_alert

@@ -3,8 +3,8 @@
 import pytest
 from psycopg import Connection
 
+from driftline.core.decision import Decision, Reason
 from driftline.core.notice import Kind
-from driftline.core.notices import Decision, Reason
 from driftline.core.rules import Severity
 from driftline.store.decisions import list_decisions, record_decisions
 from driftline.store.incidents import place_incident

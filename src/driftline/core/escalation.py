@@ -27,12 +27,11 @@ _NOWHERE = Escalation(frozenset(), None, False)
 def decide_escalation(
     incident: Incident,
     audible: Sequence[Alert],
-    is_acknowledged: bool,
     told: Mapping[str, Told],
     routes: Sequence[Route],
     now: int,
 ) -> Escalation:
-    """Decide whether an incident is to be escalated: so long after somebody was told of its open alerts.
+    """Decide whether an incident is to be escalated: so long after somebody was told of its audible alerts.
 
     Alerts that fired before the last acknowledgement do not count.
     """
@@ -50,6 +49,6 @@ def decide_escalation(
         for alert in audible
         if alert.fired_at > since and alert.alert_id in told[route.name].alerts
     ]
-    if is_acknowledged or not waiting:
+    if not waiting:
         return Escalation(names, None, False)
     return Escalation(names, min(waiting), min(waiting) <= now)

@@ -7,9 +7,9 @@ all memory is in what the destinations were told: the same look after a restart 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
 from driftline.core.alert import Alert, is_worse, worst_severity
+from driftline.core.decision import Cause, Decision, Look, Message, Reason
 from driftline.core.escalation import decide_escalation
 from driftline.core.incident import Incident, Told
 from driftline.core.inhibition import find_inhibitors
@@ -19,68 +19,6 @@ from driftline.core.routing import Route, find_routes
 from driftline.core.rules import Severity
 from driftline.core.silence import Silence, find_silence
 from driftline.core.window import MICROSECONDS
-
-
-class Reason(StrEnum):
-    """Why a destination is told nothing."""
-
-    NO_DESTINATION = "no_destination"  # none takes the severity, or a less severe one
-    SILENCED = "silenced"
-    INHIBITED = "inhibited"  # broken data explain it
-    QUIET_HOURS = "quiet_hours"
-    TOO_SOON = "too_soon"  # after the last notice: it joins the next one
-    ALREADY_TOLD = "already_told"
-    ACKNOWLEDGED = "acknowledged"  # somebody is on it: neither repeated nor escalated
-    RESOLVED_BEFORE_TOLD = "resolved_before_told"
-    DESTINATION_REMOVED = "destination_removed"  # the settings do not name it any more
-
-
-class Cause(StrEnum):
-    """Why a notice is sent."""
-
-    NEW = "new"  # alerts that the destination was not told of
-    REPEATED = "repeated"  # still firing
-    ESCALATED = "escalated"  # nobody acknowledged
-    ACKNOWLEDGED = "acknowledged"
-    RESOLVED = "resolved"
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What was decided for a destination ("" for all), of one alert or (None) of the incident as a whole."""
-
-    destination: str
-    alert_id: int | None
-    outcome: Kind | Reason
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What a destination is to be told: of `alerts`, `news` of which it was not told before."""
-
-    destination: str
-    kind: Kind
-    cause: Cause
-    severity: Severity
-    alerts: tuple[Alert, ...]
-    news: tuple[Alert, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What one look at an incident decides. `told` are the destinations' new states, those that changed.
-
-    `due_at` is when to look again at the latest, microseconds; None: when something happens. `is_over` says that
-    the incident ends with this look, `escalated` that its next higher severity was told.
-    """
-
-    messages: tuple[Message, ...]
-    decisions: tuple[Decision, ...]
-    told: tuple[Told, ...]
-    due_at: int | None
-    is_over: bool
-    escalated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +51,16 @@ class _Said:
     told: list[Told] = field(default_factory=list)
     dues: list[int] = field(default_factory=list)
 
+    def record(self, destination: str, alerts: Sequence[Alert], outcome: Kind | Reason, detail: str) -> None:
+        """Say what was decided of alerts, or (of none) of the incident as a whole."""
+        ids: list[int | None] = [alert.alert_id for alert in alerts] or [None]
+        self.decisions += [Decision(destination, each, outcome, detail) for each in ids]
+
     def hold(
         self, destination: str, alerts: Sequence[Alert], reason: Reason, detail: str, until: int | None
     ) -> None:
-        """Say why a destination is not told of alerts, or (of none) of the incident again."""
-        ids: list[int | None] = [alert.alert_id for alert in alerts] or [None]
-        self.decisions += [Decision(destination, each, reason, detail) for each in ids]
+        """Say why a destination is not told, and when to look again."""
+        self.record(destination, alerts, reason, detail)
         self.dues += [] if until is None else [until]
 
 
@@ -157,7 +99,7 @@ def look_at_incident(
         _resolve(alerts, told, routes, said)
         return Look(tuple(said.messages), tuple(said.decisions), (), None, is_over=True)
     scene = _see(incident, standing, told, silences, now, update_interval)
-    escalation = decide_escalation(incident, scene.audible, scene.is_acknowledged, told, routes, now)
+    escalation = decide_escalation(incident, scene.audible, told, routes, now)
     for route in routes:
         before = told.get(route.name)
         meant = {alert.alert_id for alert in standing if route.name in audience[alert.severity]}
@@ -169,7 +111,7 @@ def look_at_incident(
         elif raised and scene.is_acknowledged:
             said.hold(route.name, (), Reason.ACKNOWLEDGED, _name_acknowledgement(incident), None)
     after = {**told, **{each.destination: each for each in said.told}}
-    later = decide_escalation(incident, scene.audible, scene.is_acknowledged, after, routes, now)
+    later = decide_escalation(incident, scene.audible, after, routes, now)
     if later.at is not None and not later.is_due and later.targets - after.keys():
         said.dues.append(later.at)
     for name in sorted(set(told) - {route.name for route in routes}):
@@ -251,27 +193,43 @@ def _decide(
         if mute := scene.mutes.get(alert.alert_id):
             said.hold(route.name, [alert], mute.reason, mute.detail, mute.until)
     news = [alert for alert in waiting if alert.alert_id not in scene.mutes]
-    after = _tell_news(scene, route, before, news, escalated, said) if news else before
+    after, wants = before, bool(news) or _is_due_again(scene, route, before)
+    if wants:
+        after = _tell(scene, route, before, news, Cause.ESCALATED if escalated else Cause.NEW, said)
     if after is None:
         return
     if scene.is_acknowledged and after.acknowledged_at != scene.incident.acknowledged_at:
         after = _tell_acknowledged(scene, after, said)
-    elif not news:
-        after = _repeat(scene, route, after, said)
+    elif not wants:
+        _explain_quiet(scene, route, after, said)
     if after is not before:
         said.told.append(after)
-        if route.repeat_interval is not None and not scene.is_acknowledged and scene.audible:
-            said.dues.append(after.told_at + route.repeat_interval)
+    if (again := _find_repeat(scene, route, after)) is not None and again > scene.now:
+        said.dues.append(again)
 
 
-def _tell_news(
-    scene: _Scene, route: Route, before: Told | None, news: Sequence[Alert], escalated: bool, said: _Said
+def _find_repeat(scene: _Scene, route: Route, before: Told | None) -> int | None:
+    """Give when a destination is to be told again of what still fires; None for never."""
+    if before is None or route.repeat_interval is None or scene.is_acknowledged or not scene.audible:
+        return None
+    return before.told_at + route.repeat_interval
+
+
+def _is_due_again(scene: _Scene, route: Route, before: Told | None) -> bool:
+    again = _find_repeat(scene, route, before)
+    return again is not None and again <= scene.now
+
+
+def _tell(
+    scene: _Scene, route: Route, before: Told | None, news: Sequence[Alert], cause: Cause, said: _Said
 ) -> Told | None:
-    worst = worst_severity({alert.severity for alert in news})
+    """Tell of all that is audible, because of new alerts or because it is time, unless it must wait."""
+    is_again = _is_due_again(scene, route, before)
+    worst = worst_severity({alert.severity for alert in (scene.audible if is_again else news)})
     if (until := route.quiet_until(worst, scene.now)) is not None:
         said.hold(route.name, news, Reason.QUIET_HOURS, f"until {format_time(until)}", until)
         return before
-    if before is not None and not is_worse(worst, before.severity):
+    if before is not None and not is_again and not is_worse(worst, before.severity):
         earliest = before.told_at + scene.update_interval
         if scene.now < earliest:
             said.hold(route.name, news, Reason.TOO_SOON, f"until {format_time(earliest)}", earliest)
@@ -279,9 +237,9 @@ def _tell_news(
     known: Mapping[int, int] = {} if before is None else before.alerts
     kind = Kind.TRIGGER if before is None else Kind.UPDATE
     fresh = tuple(alert for alert in scene.audible if alert.alert_id not in known)
-    cause = Cause.ESCALATED if escalated else Cause.NEW
-    said.messages.append(Message(route.name, kind, cause, _severity(scene), scene.audible, fresh))
-    said.decisions += [Decision(route.name, alert.alert_id, kind, str(cause)) for alert in fresh]
+    why = cause if fresh else Cause.REPEATED
+    said.messages.append(Message(route.name, kind, why, _severity(scene), scene.audible, fresh))
+    said.record(route.name, fresh, kind, str(why))
     return Told(
         route.name,
         _severity(scene),
@@ -296,35 +254,22 @@ def _tell_acknowledged(scene: _Scene, before: Told, said: _Said) -> Told:
     alerts = scene.audible or scene.standing
     message = Message(before.destination, Kind.ACKNOWLEDGE, Cause.ACKNOWLEDGED, _severity(scene), alerts)
     said.messages.append(message)
-    detail = _name_acknowledgement(scene.incident)
-    said.decisions.append(Decision(before.destination, None, Kind.ACKNOWLEDGE, detail))
+    said.record(before.destination, (), Kind.ACKNOWLEDGE, _name_acknowledgement(scene.incident))
     return replace(before, acknowledged_at=scene.incident.acknowledged_at)
 
 
-def _repeat(scene: _Scene, route: Route, before: Told, said: _Said) -> Told:
-    """Tell again of what still fires, or say why not."""
+def _explain_quiet(scene: _Scene, route: Route, before: Told, said: _Said) -> None:
+    """Say why a destination that knows everything is not told again."""
     if not scene.audible:
         mute = scene.mutes[scene.standing[0].alert_id]
         untils = [each.until for each in scene.mutes.values() if each.until is not None]
         said.hold(route.name, (), mute.reason, mute.detail, min(untils, default=None))
-        return before
-    if scene.is_acknowledged:
+    elif scene.is_acknowledged:
         said.hold(route.name, (), Reason.ACKNOWLEDGED, _name_acknowledgement(scene.incident), None)
-        return before
-    if route.repeat_interval is None:
-        said.hold(route.name, (), Reason.ALREADY_TOLD, "it is not told again", None)
-        return before
-    again = before.told_at + route.repeat_interval
-    if scene.now < again:
-        said.hold(route.name, (), Reason.ALREADY_TOLD, f"until {format_time(again)}", again)
-        return before
-    worst = worst_severity({alert.severity for alert in scene.audible})
-    if (until := route.quiet_until(worst, scene.now)) is not None:
-        said.hold(route.name, (), Reason.QUIET_HOURS, f"until {format_time(until)}", until)
-        return before
-    said.messages.append(Message(route.name, Kind.UPDATE, Cause.REPEATED, _severity(scene), scene.audible))
-    said.decisions.append(Decision(route.name, None, Kind.UPDATE, str(Cause.REPEATED)))
-    return replace(before, told_at=scene.now, severity=_severity(scene))
+    else:
+        again = _find_repeat(scene, route, before)
+        detail = "it is not told again" if again is None else f"until {format_time(again)}"
+        said.hold(route.name, (), Reason.ALREADY_TOLD, detail, None)
 
 
 def _resolve(alerts: Sequence[Alert], told: Mapping[str, Told], routes: Sequence[Route], said: _Said) -> None:
@@ -336,7 +281,7 @@ def _resolve(alerts: Sequence[Alert], told: Mapping[str, Told], routes: Sequence
             continue
         known = tuple(alert for alert in alerts if alert.alert_id in before.alerts)
         said.messages.append(Message(name, Kind.RESOLVE, Cause.RESOLVED, before.severity, known))
-        said.decisions.append(Decision(name, None, Kind.RESOLVE))
+        said.record(name, (), Kind.RESOLVE, "")
 
 
 def _severity(scene: _Scene) -> Severity:

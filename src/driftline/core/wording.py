@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from driftline.core.alert import Alert, rank_alerts
+from driftline.core.decision import Cause, Message
 from driftline.core.incident import Incident
 from driftline.core.moment import format_time
 from driftline.core.notice import Breach, Notice
-from driftline.core.notices import Cause, Message
 from driftline.core.rule_metric import ESTIMATED, PERFORMANCE, Kind, find_metric
 from driftline.core.rules import Severity
 

@@ -7,8 +7,8 @@ from psycopg import Connection
 from psycopg.rows import class_row
 
 from driftline.core.category import mend_text
+from driftline.core.decision import Decision
 from driftline.core.moment import from_micros
-from driftline.core.notices import Decision
 
 _MOST_DETAIL = 2048
 
