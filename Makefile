@@ -51,7 +51,7 @@ format: setup ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup ## the benchmarks, with their budgets: some ten minutes on a quiet machine
+bench: setup ## the benchmarks, with their budgets: some half an hour on a quiet machine
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/api.py
 	$(BIN)/python benchmarks/calibration.py
@@ -61,6 +61,7 @@ bench: setup ## the benchmarks, with their budgets: some ten minutes on a quiet 
 	$(BIN)/python benchmarks/estimate.py
 	$(BIN)/python benchmarks/performance.py
 	$(BIN)/python benchmarks/alert_engine.py
+	$(BIN)/python benchmarks/false_alarms.py
 
 lock: setup ## write requirements.lock anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv

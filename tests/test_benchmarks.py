@@ -64,6 +64,7 @@ def test_a_missed_budget_fails_only_when_checked(missed: str, code: int) -> None
         ("calibration.py", ["--windows", "1"]),
         ("sampling.py", ["--scale", "0.001"]),
         ("weighted.py", ["--windows", "1"]),
+        ("false_alarms.py", ["--quick"]),
         ("compare.py", []),
     ],
 )
