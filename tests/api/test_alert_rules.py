@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from driftline.core.rules import Comparison, Rule
+from driftline.core.system_rules import SYSTEM_RULES
 from driftline.store.alert_rules import upsert_rules
 from driftline.store.audit import AuditEntry, list_audit
 from driftline.store.database import Database
@@ -23,8 +24,9 @@ def bare(client: httpx.Client) -> httpx.Client:
 
 
 def ids(answer: httpx.Response) -> list[str]:
+    """Give the ids of rules, but for driftline's own."""
     assert answer.status_code == 200, answer.text
-    return [rule["rule_id"] for rule in answer.json()["rules"]]
+    return [rule["rule_id"] for rule in answer.json()["rules"] if rule["origin"] != "built_in"]
 
 
 def audit(database: Database) -> list[AuditEntry]:
@@ -87,17 +89,38 @@ def test_a_model_lists_what_watches_it_and_rules_list_everything(bare: httpx.Cli
     assert bare.get("/models/fraud/alerts/eu").status_code == 404
     assert "does not watch model 'fraud', but 'fraud-eu'" in bare.get("/models/fraud/alerts/eu").json()["detail"]
     assert bare.get("/models/fruad/alerts").status_code == 404
-    first = bare.get("/rules", params={"limit": 3})
-    rest = bare.get("/rules", params={"limit": 3, "after": first.json()["next"]})
-    assert (ids(first), ids(rest), rest.json()["next"]) == (["all", "eu", "globbed"], ["other", "silent"], None)
+    first = bare.get("/rules", params={"limit": 7})
+    rest = bare.get("/rules", params={"limit": 7, "after": first.json()["next"]})
+    assert len(first.json()["rules"]) == 7
+    assert (ids(first), ids(rest), rest.json()["next"]) == (["all", "eu"], ["globbed", "other", "silent"], None)
     assert ids(bare.get("/rules", params={"origin": "api"})) == ["silent"]
 
 
 def test_a_new_model_has_the_rules_of_its_preset_and_they_can_be_edited(fraud: httpx.Client) -> None:
     rules = fraud.get("/models/fraud/alerts").json()["rules"]
-    assert {rule["origin"] for rule in rules} == {"preset"}
+    assert {rule["origin"] for rule in rules} == {"preset", "built_in"}
+    rules = [rule for rule in rules if rule["origin"] == "preset"]
     path = f"/models/fraud/alerts/{rules[0]['rule_id']}"
     assert fraud.put(path, json={**rules[0], "threshold": 0.4}).json()["origin"] == "api"
+
+
+def test_rules_of_driftline_itself_are_shown_and_never_changed(bare: httpx.Client) -> None:
+    rules = bare.get("/rules", params={"origin": "built_in"}).json()["rules"]
+    assert [rule["rule_id"] for rule in rules] == sorted(rule.rule_id for rule in SYSTEM_RULES)
+    listed = bare.get("/models/driftline/alerts").json()["rules"]
+    assert [rule["rule_id"] for rule in listed] == [rule["rule_id"] for rule in rules]
+    assert "driftline.reference_missing" in [
+        rule["rule_id"] for rule in bare.get("/models/fraud/alerts").json()["rules"]
+    ]
+    path = "/models/driftline/alerts/driftline.consumer_lag"
+    shown = bare.get(path).json()
+    assert (shown["threshold"], shown["created_at"]) == (120, None)
+    assert bare.get("/models/fraud/alerts/driftline.consumer_lag").status_code == 404
+    body = {"metric": "consumer_lag", "feature": "*", "comparison": "above", "threshold": 600}
+    for answer in (bare.put(path, json=body), bare.delete(path)):
+        assert (answer.status_code, "silence its alerts" in answer.json()["detail"]) == (409, True)
+    own = bare.post("/models/driftline/alerts", json=body).json()
+    assert (own["rule_id"], own["model"]) == ("consumer_lag.any", "driftline")
 
 
 @pytest.mark.parametrize(

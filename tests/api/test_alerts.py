@@ -50,6 +50,19 @@ def test_an_alert_of_performance_links_there(fraud: httpx.Client, database: Data
     assert fraud.get(link).status_code == 200
 
 
+def test_an_alert_of_driftline_itself_has_no_series(fraud: httpx.Client, database: Database) -> None:
+    system = {
+        "model_id": "driftline",
+        "model_version": "",
+        "metric_type": "consumer_lag",
+        "feature_name": "joiner",
+    }
+    alert = fire(database, rule_id="driftline.consumer_lag", **system)
+    links = fraud.get(f"/alerts/{alert.alert_id}").json()["links"]
+    assert set(links) == {"rule", "incident"}
+    assert fraud.get(links["rule"]).json()["origin"] == "built_in"
+
+
 def test_alerts_are_listed_by_what_they_are_of_and_in_pages(fraud: httpx.Client, database: Database) -> None:
     one = fire(database).alert_id
     two = fire(database, feature_name="", rule_id="share", severity="HIGH", ended="recovered").alert_id

@@ -16,7 +16,7 @@ from driftline.store.audit import list_audit, record_audit
 from driftline.store.incidents import Incident, close_incident, list_incidents, postpone_incident
 from driftline.store.models import delete_model
 from driftline.workers import monitor
-from driftline.workers.alerts import end_model_alerts, end_rules
+from driftline.workers.alerts import end_model_alerts, end_orphans, end_rules, end_unwatched
 from driftline.workers.catalog import Catalog
 from tests.workers.plant import FAR, HOUR, MONDAY, SCHEMA, Plant, at, make_batch, make_reference
 
@@ -191,6 +191,32 @@ def test_a_deleted_rule_ends_its_alerts_and_an_edited_one_goes_on(plant: Plant) 
         delete_rules(conn, ["psi"])
     assert fired(plant)[0].ended == "no longer watched"
     assert plant.execute("SELECT FROM alert_states") == []
+
+
+def test_an_edited_rule_ends_its_alerts_where_it_does_not_watch_any_more(plant: Plant) -> None:
+    write(plant, PSI)
+    feed(plant, range(3), shift=2)
+    edited = replace(PSI, segment="country=*")
+    with plant.database.transaction() as conn:
+        end_unwatched(conn, {"psi": replace(PSI, threshold=9, feature="amount")}, plant.now)
+        (alert,) = list_alerts(conn, AlertFilter())
+        assert alert.is_open
+        postpone_incident(conn, alert.incident_id, None)
+        end_unwatched(conn, {"psi": edited}, plant.now)
+    assert fired(plant)[0].ended == "no longer watched"
+    assert incidents(plant)[0].due_at == plant.now
+    assert plant.execute("SELECT FROM alert_states") == []
+
+
+def test_an_alert_of_a_rule_that_is_gone_ends(plant: Plant) -> None:
+    write(plant, PSI, SHARE)
+    feed(plant, range(3), shift=2)
+    with plant.database.transaction() as conn:
+        delete_rules(conn, ["psi"])  # as seen by a monitor that fires by it in this instant
+        count = end_orphans(conn, plant.now)
+    ended = {alert.rule_id: alert.ended for alert in fired(plant)}
+    assert (count, ended) == (1, {"psi": "no longer watched", "share": ""})
+    assert plant.execute("SELECT rule_id FROM alert_states") == [("share",)]
 
 
 def test_a_deleted_model_leaves_its_alerts_ended_for_the_record(plant: Plant) -> None:

@@ -1,5 +1,6 @@
 """Alert rules: of a model, created, listed, shown, replaced and deleted; and all of them, as files say."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -12,10 +13,11 @@ from driftline.api.model_body import RuleId
 from driftline.api.moments import read_clock
 from driftline.api.names import ModelIdInPath
 from driftline.api.problem import Refusal, describe_problems
-from driftline.api.rule_body import Deleter, RuleBody, RuleSet, describe_rule
+from driftline.api.rule_body import BUILT_IN, Deleter, RuleBody, RuleSet, describe_rule, describe_system_rule
 from driftline.core.rule_names import name_rule
 from driftline.core.rule_reading import read_rules, write_fields
 from driftline.core.rules import Rule
+from driftline.core.system_rules import SYSTEM_MODEL, SYSTEM_RULES, find_system_rule
 from driftline.store.alert_rules import StoredRule, find_rules, get_rule, list_rules, lock_rules
 from driftline.store.alerts import count_open_alerts
 from driftline.store.errors import NotFound
@@ -32,7 +34,9 @@ class RulePage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    origin: Literal["preset", "api", "file"] | None = Field(default=None, description="Rules that came this way.")
+    origin: Literal["preset", "api", "file", "built_in"] | None = Field(
+        default=None, description="Rules that came this way; those that are built in are driftline's own."
+    )
     limit: int = Field(default=100, ge=1, le=10_000, description="Rules a page.")
     after: RuleId | None = Field(default=None, description="`next` of the page before.")
 
@@ -53,7 +57,7 @@ def create(model_id: ModelIdInPath, body: RuleBody, database: OpenDatabase) -> d
     rule = body.read(rule_id="new", model=model_id)
     _check_watches(rule, model_id)
     with database.transaction() as conn:
-        get_model(conn, model_id)
+        _check_model(conn, model_id)
         lock_rules(conn)
         if unnamed:
             rule = replace(rule, rule_id=name_rule(rule, model_id, _Taken(conn)))
@@ -74,11 +78,16 @@ def create(model_id: ModelIdInPath, body: RuleBody, database: OpenDatabase) -> d
     responses=describe_problems("not-found"),
 )
 def list_of_model(model_id: ModelIdInPath, database: OpenDatabase) -> dict[str, Any]:
-    """List the rules that watch a model, by its name or by a glob. What they fired is at `/alerts`."""
+    """List the rules that watch a model, by its name or by a glob, driftline's own too.
+
+    What they fired is at `/alerts`.
+    """
     with database.transaction() as conn:
-        get_model(conn, model_id)
+        _check_model(conn, model_id)
         found = list_rules(conn, model_id=model_id)
-    return {"rules": [describe_rule(each) for each in found if each.rule.watches_model(model_id)]}
+    rules = [describe_rule(each) for each in found if each.rule.watches_model(model_id)]
+    rules += [describe_system_rule(rule) for rule in SYSTEM_RULES if rule.watches_model(model_id)]
+    return {"rules": sorted(rules, key=_id_of)}
 
 
 @router.get(
@@ -89,6 +98,9 @@ def list_of_model(model_id: ModelIdInPath, database: OpenDatabase) -> dict[str, 
 )
 def show(model_id: ModelIdInPath, rule_id: RuleIdInPath, database: OpenDatabase) -> dict[str, Any]:
     """Show a rule that watches the model."""
+    rule = find_system_rule(rule_id)
+    if rule is not None and rule.watches_model(model_id):
+        return describe_system_rule(rule)
     with database.transaction() as conn:
         return describe_rule(_find(conn, model_id, rule_id))
 
@@ -105,6 +117,7 @@ def edit(model_id: ModelIdInPath, rule_id: RuleIdInPath, body: RuleBody, databas
     The rule goes on from where it stood. Alerts on what it does not watch any more end. A rule that comes from a
     file is changed there.
     """
+    _check_changeable(rule_id)
     rule = body.read(rule_id=rule_id, model=model_id)
     _check_watches(rule, model_id)
     if rule.rule_id != rule_id:
@@ -115,7 +128,7 @@ def edit(model_id: ModelIdInPath, rule_id: RuleIdInPath, body: RuleBody, databas
         )
     with database.transaction() as conn:
         lock_rules(conn)
-        before = _find_own(conn, model_id, rule_id)
+        before = _find_changeable(conn, model_id, rule_id)
         make_changes(conn, [RuleChange(before, rule, "api")], body.by, read_clock())
         return describe_rule(get_rule(conn, rule_id))
 
@@ -131,22 +144,26 @@ def delete(
     model_id: ModelIdInPath, rule_id: RuleIdInPath, query: Annotated[Deleter, Query()], database: OpenDatabase
 ) -> None:
     """Delete a rule that watches the model; its open alerts end. One that comes from a file is deleted there."""
+    _check_changeable(rule_id)
     with database.transaction() as conn:
         lock_rules(conn)
-        before = _find_own(conn, model_id, rule_id)
+        before = _find_changeable(conn, model_id, rule_id)
         make_changes(conn, [RuleChange(before, None, before.origin)], query.by, read_clock())
 
 
 @router.get("/rules", summary="List all alert rules", response_description="A page of rules")
 def list_page(query: Annotated[RulePage, Query()], database: OpenDatabase) -> dict[str, Any]:
     """List rules by id, a page at a time: give `next` as `after` for the following one."""
+    after = query.after or ""
     with database.transaction() as conn:
-        found = list_rules(conn, origin=query.origin, after=query.after or "", limit=query.limit + 1)
-    page = found[: query.limit]
-    return {
-        "rules": [describe_rule(each) for each in page],
-        "next": page[-1].rule.rule_id if len(found) > query.limit else None,
-    }
+        found = [
+            describe_rule(each)
+            for each in list_rules(conn, origin=query.origin, after=after, limit=query.limit + 1)
+        ]
+    if query.origin in (None, BUILT_IN):
+        found += [describe_system_rule(rule) for rule in SYSTEM_RULES if rule.rule_id > after]
+    page = sorted(found, key=_id_of)[: query.limit]
+    return {"rules": page, "next": page[-1]["rule_id"] if len(found) > query.limit else None}
 
 
 @router.put(
@@ -171,6 +188,10 @@ def apply(body: RuleSet, database: OpenDatabase) -> dict[str, Any]:
     return {"dry_run": body.dry_run, **told}
 
 
+def _id_of(rule: Mapping[str, Any]) -> str:
+    return str(rule["rule_id"])
+
+
 class _Taken:
     """The ids of rules that are there."""
 
@@ -179,6 +200,21 @@ class _Taken:
 
     def __contains__(self, rule_id: object) -> bool:
         return bool(find_rules(self._conn, [str(rule_id)]))
+
+
+def _check_model(conn: Connection, model_id: str) -> None:
+    """Raise NotFound for a model that is not there; driftline itself is."""
+    if model_id != SYSTEM_MODEL:
+        get_model(conn, model_id)
+
+
+def _check_changeable(rule_id: str) -> None:
+    if find_system_rule(rule_id) is not None:
+        raise Refusal(
+            "conflict",
+            f"rule {rule_id!r} is driftline's own and never changes; silence its alerts, or add another rule",
+            field="rule_id",
+        )
 
 
 def _check_watches(rule: Rule, model_id: str) -> None:
@@ -198,7 +234,7 @@ def _find(conn: Connection, model_id: str, rule_id: str) -> StoredRule:
     return stored
 
 
-def _find_own(conn: Connection, model_id: str, rule_id: str) -> StoredRule:
+def _find_changeable(conn: Connection, model_id: str, rule_id: str) -> StoredRule:
     """Find a rule that may be changed here."""
     stored = _find(conn, model_id, rule_id)
     if stored.origin == "file":

@@ -5,7 +5,7 @@ from urllib.parse import quote, urlencode
 
 from driftline.api.moments import format_moment
 from driftline.api.numbers import shorten_number
-from driftline.core.rule_metric import ESTIMATED, PERFORMANCE
+from driftline.core.rule_metric import ESTIMATED, OF_PERFORMANCE, PERFORMANCE, Kind, find_metric
 from driftline.store.alerts import Alert
 from driftline.store.incidents import Incident
 
@@ -44,10 +44,11 @@ def describe_alert_windows(alert: Alert) -> list[dict[str, Any]]:
 
 
 def link_alert(alert: Alert) -> dict[str, str]:
-    """Give where to look next: the numbers behind the alert, its rule, its incident."""
+    """Give where to look next: the numbers behind the alert where there are any, its rule, its incident."""
     model = f"/models/{quote(alert.model_id, safe='')}"
+    numbers = _find_numbers(alert)
     return {
-        "numbers": f"{model}/{_numbers_of(alert)}",
+        **({} if numbers is None else {"numbers": f"{model}/{numbers}"}),
         "rule": f"{model}/alerts/{quote(alert.rule_id, safe='')}",
         "incident": f"/incidents/{alert.incident_id}",
     }
@@ -70,16 +71,20 @@ def describe_incident(incident: Incident) -> dict[str, Any]:
     }
 
 
-def _numbers_of(alert: Alert) -> str:
-    """Give path and query of the series that the alert was judged by, from its windows on."""
-    asked = (
-        {"version": alert.model_version, "from": format_moment(alert.windows[0].start)} if alert.windows else {}
-    )
+def _find_numbers(alert: Alert) -> str | None:
+    """Give path and query of the series that the alert was judged by, from its windows on; None for none."""
+    metric = find_metric(alert.metric_type)
+    if metric.kind in (Kind.SYSTEM, Kind.REFERENCE):
+        return None
+    asked = {"version": alert.model_version}
+    if alert.windows:
+        asked["from"] = format_moment(alert.windows[0].start)
     if alert.segment:
         asked["segment"] = alert.segment
-    for prefix in (PERFORMANCE, ESTIMATED):
-        if alert.metric_type.startswith(prefix):
-            return f"performance?{urlencode({**asked, 'metric': alert.metric_type.removeprefix(prefix)})}"
+    if metric.kind in OF_PERFORMANCE:
+        named = metric.name.removeprefix(PERFORMANCE).removeprefix(ESTIMATED)
+        asked |= {} if named == "label_coverage" else {"metric": named}
+        return f"performance?{urlencode(asked)}"
     if alert.feature_name or alert.worst:
         asked["feature"] = alert.feature_name or alert.worst
     return f"drift?{urlencode(asked)}"

@@ -14,6 +14,8 @@ from driftline.store.alert_rules import StoredRule
 
 NOBODY = "unknown"
 """The actor of a change for which nobody gave a name."""
+BUILT_IN = "built_in"
+"""The origin of driftline's own rules."""
 MOST_RULES = 20_000
 """So many rules are sent at once."""
 
@@ -101,3 +103,8 @@ def describe_rule(stored: StoredRule) -> dict[str, Any]:
         "created_at": format_moment(stored.created_at),
         "updated_at": format_moment(stored.updated_at),
     }
+
+
+def describe_system_rule(rule: Rule) -> dict[str, Any]:
+    """Give all that is known of one of driftline's own rules."""
+    return {**write_fields(rule), "origin": BUILT_IN, "created_at": None, "updated_at": None}

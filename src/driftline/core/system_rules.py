@@ -66,6 +66,11 @@ SYSTEM_RULES = (
 """Thresholds are seconds, and of `delivery_failures` notices that failed since one last got through."""
 
 
+def find_system_rule(rule_id: str) -> Rule | None:
+    """Find one of driftline's own rules; None for another id."""
+    return next((rule for rule in SYSTEM_RULES if rule.rule_id == rule_id), None)
+
+
 def is_built_in(rule_id: str) -> bool:
     """Tell whether a rule's id is one of driftline's own.
 

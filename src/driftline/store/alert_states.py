@@ -67,3 +67,12 @@ def delete_states(conn: Connection, subjects: Sequence[Subject]) -> None:
             " WHERE model_id = %s AND model_version = %s AND segment = %s AND rule_id = %s",
             [(each.model_id, each.model_version, each.segment, each.rule_id) for each in subjects],
         )
+
+
+def delete_orphaned_states(conn: Connection, kept: Sequence[str]) -> None:
+    """Forget where rules stand that are not there, but for those of some ids."""
+    conn.execute(
+        "DELETE FROM alert_states s WHERE s.rule_id <> ALL(%s)"
+        " AND NOT EXISTS (SELECT FROM alert_rules r WHERE r.rule_id = s.rule_id)",
+        (list(kept),),
+    )

@@ -160,6 +160,16 @@ def list_open_alerts(conn: Connection, model_id: str, model_version: str | None 
     )
 
 
+def list_orphaned_alerts(conn: Connection, kept: Sequence[str]) -> list[Alert]:
+    """List the open alerts of rules that are not there, but for those of some ids."""
+    return _select_where(
+        conn,
+        "WHERE resolved_at IS NULL AND rule_id <> ALL(%s)"
+        " AND NOT EXISTS (SELECT FROM alert_rules r WHERE r.rule_id = drift_alerts.rule_id) ORDER BY alert_id",
+        (list(kept),),
+    )
+
+
 def count_open_alerts(conn: Connection, by: Literal["severity", "rule_id"]) -> dict[str, int]:
     """Count the open alerts of each severity, or rule."""
     query = SQL("SELECT {0}, count(*) FROM drift_alerts WHERE resolved_at IS NULL GROUP BY {0}")

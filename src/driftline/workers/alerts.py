@@ -11,9 +11,24 @@ from psycopg import Connection
 from driftline.core.alert_window import JudgedWindow
 from driftline.core.alerting import Event, Happening, end_alerts, judge_window
 from driftline.core.rules import Rule, Severity, select_rules
+from driftline.core.system_rules import SYSTEM_RULES
 from driftline.store.actions import propose_runs
-from driftline.store.alert_states import Subject, delete_states, list_subjects, read_states, write_states
-from driftline.store.alerts import Alert, add_alert, end_alert, find_open_alert, list_open_alerts
+from driftline.store.alert_states import (
+    Subject,
+    delete_orphaned_states,
+    delete_states,
+    list_subjects,
+    read_states,
+    write_states,
+)
+from driftline.store.alerts import (
+    Alert,
+    add_alert,
+    end_alert,
+    find_open_alert,
+    list_open_alerts,
+    list_orphaned_alerts,
+)
 from driftline.store.incidents import make_due, place_incident
 
 RECOVERED, NOT_WATCHED = "recovered", "no longer watched"
@@ -74,11 +89,28 @@ def end_unwatched(conn: Connection, rules: Mapping[str, Rule], now: int) -> None
 
 
 def _end(conn: Connection, rules: Mapping[str, Rule], subjects: Sequence[Subject], now: int) -> None:
-    for subject in subjects:
+    found = []
+    for subject in subjects:  # all states are locked before the first incident, as by those who judge
         whose = (subject.model_id, subject.model_version, subject.segment)
-        for states in read_states(conn, *whose, [subject.rule_id]).values():
-            record_events(conn, rules, end_alerts(rules[subject.rule_id], states, *whose, now), now)
+        found += [(whose, *each) for each in read_states(conn, *whose, [subject.rule_id]).items()]
+    for whose, rule_id, states in found:
+        record_events(conn, rules, end_alerts(rules[rule_id], states, *whose, now), now)
     delete_states(conn, subjects)
+
+
+def end_orphans(conn: Connection, now: int) -> int:
+    """End the open alerts of rules that are not there, and forget where those stood; gives how many alerts.
+
+    For a moment after a rule was deleted somebody may still have judged by it.
+    """
+    kept = [rule.rule_id for rule in SYSTEM_RULES]
+    delete_orphaned_states(conn, kept)
+    alerts = list_orphaned_alerts(conn, kept)
+    for alert in alerts:
+        end_alert(conn, alert, NOT_WATCHED, now)
+    if alerts:
+        make_due(conn, {alert.incident_id for alert in alerts}, now)
+    return len(alerts)
 
 
 def end_model_alerts(conn: Connection, model_id: str, version: str | None, ended: str, now: int) -> list[Alert]:

@@ -1,4 +1,4 @@
-"""Maintenance: partitions ahead of time, retention, final windows, orphaned sample files."""
+"""Maintenance: partitions ahead of time, retention, final windows, orphaned sample files and alerts."""
 
 import threading
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from driftline.store.retention import apply_retention
 from driftline.store.samples import SampleStatus, find_registered, forget_samples, list_samples_before
 from driftline.store.sampling import MAX_LABEL_DELAY_S, forget_rates
 from driftline.store.windows import finalise_windows
+from driftline.workers.alerts import end_orphans
 from driftline.workers.halves import refuse_unpaired
 from driftline.workers.refusal import refuse_expired_file
 
@@ -53,6 +54,8 @@ def tidy(conn: Connection, lake: Lake, settings: Settings, now: int) -> None:
     _remove_orphans(conn, lake, now - _ORPHAN_AGE)
     _expire_halves(conn, now - WAIT)
     forget_rates(conn, now - _RATES_AGE)
+    with conn.transaction():
+        end_orphans(conn, now)
 
 
 def _finalise(conn: Connection, closed_before: int, now: int) -> None:
