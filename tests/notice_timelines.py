@@ -178,6 +178,27 @@ TIMELINES = {
         0m    = all amount@c=DE inhibited
         """,
     ),
+    "broken data that nobody is told of mute nothing": (
+        USUAL,
+        """
+        0m    fire LOW amount:missing_rate
+        0m    fire HIGH amount
+        0m    = - amount:missing_rate no_destination
+        0m    > chat trigger amount amount:missing_rate
+        1m    ack ana
+        1m    > chat acknowledge
+        """,
+    ),
+    "a silence on broken data mutes their drift as well": (
+        (EVERYTHING,),
+        """
+        0m    silence 5h metric=missing_rate
+        0m    fire HIGH amount:missing_rate amount
+        0m    = all amount:missing_rate silenced
+        0m    = all amount inhibited
+        5h    > all trigger amount:missing_rate
+        """,
+    ),
     "a silence holds until it ends": (
         (EVERYTHING,),
         """

@@ -35,6 +35,7 @@ def compose(cause: Cause, *alerts: Alert, news: tuple[Alert, ...] = (), kind: Ki
         ([alert("model"), alert("a")], "fraud 3: 40% of the features drifted, 1 feature drifted"),
         ([alert("model:volume", value=0.0)], "fraud 3: no predictions"),
         ([alert("model:volume", value=3.0)], "fraud 3: volume 3 (threshold 0.2)"),
+        ([alert("model:data_age", value=7200.0)], "fraud 3: the newest data are 2 hours old"),
         ([alert("amount:missing_rate")], "fraud 3: amount: missing_rate 0.4 (threshold 0.2)"),
         ([alert("model:missing_rate")], "fraud 3: amount: missing_rate 0.4 (threshold 0.2)"),
         (

@@ -41,7 +41,7 @@ class Alert:
 
     @property
     def kind(self) -> Kind | None:
-        """What its metric says; None when rules do not know the metric: driftline watches itself, too."""
+        """What its metric says; None for one that rules do not know any more."""
         try:
             return find_metric(self.metric).kind
         except InvalidInput:

@@ -98,7 +98,8 @@ def look_at_incident(
     if not standing:
         _resolve(alerts, told, routes, said)
         return Look(tuple(said.messages), tuple(said.decisions), (), None, is_over=True)
-    scene = _see(incident, standing, told, silences, now, update_interval)
+    mutes = _find_mutes(standing, audience, silences, now)
+    scene = _see(incident, standing, mutes, told, now, update_interval)
     escalation = decide_escalation(incident, scene.audible, told, routes, now)
     for route in routes:
         before = told.get(route.name)
@@ -129,12 +130,11 @@ def look_at_incident(
 def _see(
     incident: Incident,
     standing: tuple[Alert, ...],
+    mutes: Mapping[int, _Mute],
     told: Mapping[str, Told],
-    silences: Sequence[Silence],
     now: int,
     update_interval: int,
 ) -> _Scene:
-    mutes = _find_mutes(standing, silences, now)
     audible = tuple(alert for alert in standing if alert.alert_id not in mutes)
     heard = {alert.severity for alert in audible} | {each.severity for each in told.values()}
     acknowledged_at = incident.acknowledged_at
@@ -151,8 +151,11 @@ def _see(
     )
 
 
-def _find_mutes(standing: Sequence[Alert], silences: Sequence[Silence], now: int) -> dict[int, _Mute]:
-    inhibitors = find_inhibitors(standing)
+def _find_mutes(
+    standing: Sequence[Alert], audience: Mapping[Severity, set[str]], silences: Sequence[Silence], now: int
+) -> dict[int, _Mute]:
+    """Find what is not told for now, and why. What nobody would be told of mutes nothing."""
+    inhibitors = find_inhibitors(alert for alert in standing if audience[alert.severity])
     mutes = {}
     for alert in standing:
         if silence := find_silence(alert, silences, now):

@@ -13,7 +13,8 @@ from driftline.core.rules import Severity
 
 _MOST_NAMES = 5
 _MOST_WINDOWS = 100
-_SYSTEM = {
+_PHRASES = {
+    "data_age": "the newest data are {span} old",
     "consumer_lag": "the {name} is {span} behind",
     "cycle_delay": "windows have waited {span} for the {name}",
     "delivery_failures": "{name} does not take notices ({value:.0f} failed)",
@@ -87,8 +88,8 @@ def _say(alert: Alert) -> str:
         shown = f"estimated {shown.removeprefix(ESTIMATED)}" if kind is Kind.ESTIMATE else shown
         verb = "rose" if find_metric(alert.metric).higher_is_worse else "dropped"
         return f"{shown}{where} {verb} to {alert.value:.3g}{against}"
-    if alert.metric in _SYSTEM:
-        return _SYSTEM[alert.metric].format(name=name, value=alert.value, span=_format_span(alert.value))
+    if alert.metric in _PHRASES:
+        return _PHRASES[alert.metric].format(name=name, value=alert.value, span=_format_span(alert.value))
     subject = f"{name}{where}: " if name or where else ""
     return f"{subject}{alert.metric} {alert.value:.3g}{against}"
 
