@@ -55,6 +55,7 @@ def run_provider(answer: Callable[[Request], Reply], port: int = 0) -> Iterator[
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet: the second would wait for the first one's acknowledgement
 
         def _answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)

@@ -78,6 +78,14 @@ def test_a_bot_writes_follow_ups_into_the_thread(client):
     assert [content.get("reply_broadcast") for content in contents] == [None, False, False, True]
 
 
+def test_where_the_thread_is_gone_the_channel_is_told(client):
+    with run_provider(answer_bot) as provider:
+        provider.troubles = [Reply(200, {"ok": False, "error": "thread_not_found"})]
+        bot = SlackBot(Secret(TOKEN), "C123", f"{provider.url}/api")
+        assert send(client, bot, make_notice(kind=Kind.UPDATE), thread="17.0").result == Result.SENT
+    assert [request.content.get("thread_ts") for request in provider.requests] == ["17.0", None]
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

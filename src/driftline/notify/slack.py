@@ -4,6 +4,7 @@ Block Kit: https://docs.slack.dev/reference/block-kit/blocks/; chat.postMessage:
 https://docs.slack.dev/reference/methods/chat.postMessage/.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -82,7 +83,8 @@ def send(client: httpx.Client, slack: SlackWebhook | SlackBot, notice: Notice, *
     """Send a notice. Slack has no key against repetition: a notice sent twice is seen twice.
 
     A bot's delivery has the message's timestamp as `reference`; given as `thread`, what follows goes into its
-    thread, and the resolution is shown in the channel as well.
+    thread, and the resolution is shown in the channel as well. Where the thread is gone (the channel is another
+    one now, say), it goes into the channel.
     """
     message = payload(notice)
     try:
@@ -90,10 +92,16 @@ def send(client: httpx.Client, slack: SlackWebhook | SlackBot, notice: Notice, *
             call(client, "POST", slack.url.reveal(), body=encode(message), secrets=[slack.url])
             return Delivery(Result.SENT)
         if thread:
-            message |= {"thread_ts": thread, "reply_broadcast": notice.kind == Kind.RESOLVE}
+            replied = message | {"thread_ts": thread, "reply_broadcast": notice.kind == Kind.RESOLVE}
+            with suppress(_NoThread):
+                return Delivery(Result.SENT, reference=_post(client, slack, replied))
         return Delivery(Result.SENT, reference=_post(client, slack, message))
     except Undelivered as end:
         return end.delivery
+
+
+class _NoThread(Exception):
+    """The message to reply to is not in the channel."""
 
 
 def _post(client: httpx.Client, bot: SlackBot, message: dict[str, Any]) -> str:
@@ -112,6 +120,8 @@ def _post(client: httpx.Client, bot: SlackBot, message: dict[str, Any]) -> str:
     content = answer.content if isinstance(answer.content, dict) else {}
     if content.get("ok") is True:
         return str(content.get("ts", ""))
+    if content.get("error") == "thread_not_found":
+        raise _NoThread
     raise Undelivered(Delivery(_judge(content), f"Slack: {describe(_without_blocks(answer), [bot.token])}"))
 
 
