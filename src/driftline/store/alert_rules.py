@@ -87,7 +87,7 @@ def list_rules(
         conn,
         " WHERE (%(origin)s::text IS NULL OR origin = %(origin)s)"
         " AND (%(model)s::text IS NULL OR model_id = %(model)s OR model_id ~ '[*?[]')"
-        " AND rule_id > %(after)s COLLATE \"C\" ORDER BY rule_id COLLATE \"C\" LIMIT %(limit)s",
+        ' AND rule_id > %(after)s COLLATE "C" ORDER BY rule_id COLLATE "C" LIMIT %(limit)s',
         {"origin": origin, "model": model_id, "after": after, "limit": limit},
     )
 

@@ -9,6 +9,7 @@ from driftline.core.window import DAY, MICROSECONDS
 from driftline.store.label_imports import forget_imports
 from driftline.store.partitions import TABLES, drop_partitions
 from driftline.store.sampling import LABEL_DELAY_S, MAX_LABEL_DELAY_S
+from driftline.store.told import forget_told
 
 LINGER_DAYS = 7
 """So long after their labels have had their time predictions are kept: late labels still find them."""
@@ -29,7 +30,7 @@ class RetentionSettings(Protocol):
 
     @property
     def retention_metrics_days(self) -> int:
-        """Drift and performance results, windows, and the coarse form of profiles."""
+        """Drift and performance results, windows, the coarse form of profiles, and what was told of incidents."""
 
     @property
     def retention_dead_letters_days(self) -> int:
@@ -66,6 +67,7 @@ def apply_retention(conn: Connection, now: int, settings: RetentionSettings) -> 
     conn.execute(
         "DELETE FROM windows WHERE final_at < %s", (from_micros(now - settings.retention_metrics_days * DAY),)
     )
+    forget_told(conn, now - settings.retention_metrics_days * DAY)
     conn.execute(
         "DELETE FROM dead_letters WHERE received_at < %s",
         (from_micros(now - settings.retention_dead_letters_days * DAY),),

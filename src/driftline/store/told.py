@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from psycopg import Connection
 from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier
 
 from driftline.core.incident import Told
 from driftline.core.moment import from_micros
@@ -56,6 +57,18 @@ def write_told(conn: Connection, incident_id: int, told: Iterable[Told]) -> None
                 for each in told
             ],
         )
+
+
+def forget_told(conn: Connection, before: int) -> None:
+    """Forget whom and why of incidents, and silences, that were over before a time. The alerts stay."""
+    for table in ("deliveries", "decisions", "incident_destinations"):
+        conn.execute(
+            SQL(
+                "DELETE FROM {} t USING incidents i WHERE i.incident_id = t.incident_id AND i.resolved_at < %s"
+            ).format(Identifier(table)),
+            (from_micros(before),),
+        )
+    conn.execute("DELETE FROM silences WHERE ends_at < %s", (from_micros(before),))
 
 
 def mark_told_resolved(conn: Connection, incident_id: int, now: int) -> None:
