@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from driftline.api.registration import describe_difference
+from driftline.core.schema import Feature, Kind, Schema
 from driftline.store.alert_rules import list_rules, upsert_rules
 from driftline.store.database import Database
 from driftline.store.versions import get_version
@@ -344,3 +346,8 @@ def test_a_model_names_its_preset_and_the_features_to_watch(client: httpx.Client
     assert client.delete("/models/loans").status_code == 204
     with database.transaction() as conn:
         assert list_rules(conn) == []
+
+
+def test_another_source_of_a_feature_is_another_schema() -> None:
+    known, other = (Schema((Feature("amount", Kind.NUMERIC, source=source),)) for source in (None, "payments"))
+    assert describe_difference(known, other) == "source of feature 'amount' is 'payments', was not set"

@@ -31,6 +31,7 @@ features = st.builds(
     st.sampled_from([Kind.NUMERIC, Kind.CATEGORICAL, Kind.BOOLEAN, Kind.DATETIME]),
     unit=st.none() | st.text(characters, max_size=5),
     description=st.none() | st.text(characters, max_size=20),
+    source=st.none() | st.text(characters, max_size=5),
 ) | st.builds(Feature, names, st.just(Kind.NUMERIC), st.just(Dtype.FLOAT64))
 schemas = st.builds(
     Schema,

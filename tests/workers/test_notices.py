@@ -11,6 +11,7 @@ from driftline.core.routing import Route
 from driftline.core.rules import Severity
 from driftline.core.silence import Matcher
 from driftline.core.window import Window
+from driftline.log.postgres_log import PostgresLog
 from driftline.settings import Settings
 from driftline.store.alerts import Alert, AlertFilter, add_alert, end_alert, list_alerts
 from driftline.store.database import Database
@@ -26,7 +27,9 @@ from driftline.store.incidents import (
 from driftline.store.silences import add_silence, end_silence, list_active_silences
 from driftline.workers import notices
 from driftline.workers.notices import Teller, run_notices
+from driftline.workers.up import read_clock, run_workers
 from tests.notice_timelines import TIMELINES
+from tests.notify.provider import Reply, run_provider
 from tests.timelines import HOUR, MINUTE, START, Heard, make_alert, play, route
 from tests.workers.plant import wait_for
 
@@ -362,3 +365,23 @@ def _listens(database: Database) -> bool:
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
         ).fetchone()
     return row is not None and row[0] > 0
+
+
+def test_what_fires_arrives(world: StoredWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the alert to the request, with the workers of one process and the settings of a file."""
+    monkeypatch.setenv("TEST_KEY", "key")
+    with run_provider(lambda _: Reply(204)) as provider:
+        monkeypatch.setenv("TEST_URL", provider.url)
+        hook = {"type": "webhook", "url": "env:TEST_URL", "key": "env:TEST_KEY"}
+        settings = Settings(destinations={"hook": hook})
+        with run_workers(world.database, PostgresLog(world.database), settings, ["notices", "deliveries"]):
+            world.fire("amount", Severity.HIGH, read_clock())
+            wait_for(lambda: len(provider.requests) == 1)
+            world.acknowledge("ana", read_clock())
+            wait_for(lambda: len(provider.requests) == 2)
+            world.resolve("amount", read_clock())
+            wait_for(lambda: len(provider.requests) == 3)
+    contents = [request.content for request in provider.requests]
+    assert [content["kind"] for content in contents] == ["trigger", "acknowledge", "resolve"]
+    assert {content["dedup_key"] for content in contents} == {"driftline/1"}
+    assert contents[1]["summary"] == "ana acknowledged it. 1 alert: 1 HIGH."

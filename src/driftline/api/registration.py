@@ -227,7 +227,7 @@ def describe_difference(known: Schema, other: Schema) -> str:
     if new := [name for name in after if name not in before]:
         return f"feature {new[0]!r} is new"
     for name, feature in before.items():
-        for key in ("kind", "dtype", "unit", "description"):
+        for key in ("kind", "dtype", "unit", "description", "source"):
             was, is_ = getattr(feature, key), getattr(after[name], key)
             if was != is_:
                 return f"{key} of feature {name!r} is {_shown(is_)}, was {_shown(was)}"
