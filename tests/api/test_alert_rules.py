@@ -184,6 +184,12 @@ def test_a_set_is_compared_then_applied(bare: httpx.Client, database: Database) 
     ]
 
 
+def test_a_set_says_which_rules_watch_no_model(bare: httpx.Client) -> None:
+    models = ("fraud", "fr*", "*", "driftline", "fruad", "churn-*")
+    rules = [{**SILENT, "rule_id": f"r{place}", "model": model} for place, model in enumerate(models)]
+    assert put(bare, *rules, dry_run=True)["without_model"] == ["r4", "r5"]
+
+
 def test_files_take_over_rules_of_their_ids_which_are_then_theirs(bare: httpx.Client) -> None:
     bare.post("/models/fraud/alerts", json=SILENT)
     said = put(bare, {**SILENT, "model": "fraud"})

@@ -104,12 +104,23 @@ def test_incidents_are_listed_and_shown_with_their_alerts(fraud: httpx.Client, d
     assert (incident["severity"], incident["open"], incident["acknowledged_by"]) == ("CRITICAL", True, None)
     told = fraud.get(f"/incidents/{one.incident_id}").json()
     assert [alert["feature_name"] for alert in told["alerts"]] == ["amount", "age"]
+    assert (told["title"], incident["open_alerts"]) == ("fraud 3: 2 features drifted", 2)
     with database.transaction() as conn:
         close_incident(conn, one.incident_id, ALERT.fired_at + HOUR)
     assert [each["model_id"] for each in fraud.get("/incidents", params={"open": True}).json()["incidents"]] == [
         "churn"
     ]
     assert fraud.get("/incidents/99").status_code == 404
+
+
+def test_an_incident_of_models_that_share_a_source_is_found_by_each(
+    fraud: httpx.Client, database: Database
+) -> None:
+    shared = fire(database, source="feast:payments").incident_id
+    assert fire(database, model_id="churn", source="feast:payments").incident_id == shared
+    for model in ("fraud", "churn"):
+        listed = fraud.get("/incidents", params={"model_id": model}).json()["incidents"]
+        assert [each["incident_id"] for each in listed] == [shared]
 
 
 def test_somebody_is_on_an_incident(fraud: httpx.Client, database: Database) -> None:
@@ -119,6 +130,8 @@ def test_somebody_is_on_an_incident(fraud: httpx.Client, database: Database) -> 
     again = acknowledge(fraud, incident_id, by="ana").json()
     assert again["acknowledged_at"] == first["acknowledged_at"]
     assert acknowledge(fraud, incident_id, by="bob").json()["acknowledged_by"] == "bob"
+    history = fraud.get(f"/incidents/{incident_id}").json()["history"]
+    assert history[-1]["details"] == {"comment": "on it"}
     trail = fraud.get("/audit", params={"subject": f"incident/{incident_id}"}).json()["entries"]
     assert [(entry["actor"], entry["act"], entry["details"]) for entry in trail] == [
         ("bob", "acknowledged", {}),

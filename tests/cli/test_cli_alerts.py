@@ -93,6 +93,7 @@ def test_acknowledged_by_an_alert_or_by_the_incident(run: Callable[..., Run], da
     alert = fire(database)
     done = run("alerts", "ack", alert.alert_id, "--by", "ana", "--comment", "on it")
     assert (done.code, done.out) == (0, "incident 1 of fraud, 1 open alert: ana is on it\n")
+    assert "ana: on it" in run("alerts", "show", alert.alert_id).out
     other = json.loads(run("alerts", "ack", "--incident", 1, "--by", "bob", "--json", "-").out)
     assert other["acknowledged_by"] == "bob"
     assert run("alerts", "ack", 99).code == 2

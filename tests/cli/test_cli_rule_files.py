@@ -54,6 +54,13 @@ def test_a_folder_is_compared_and_applied(run: Callable[..., Run], folder: Path,
     assert (same.code, same.out) == (0, "0 added, 0 changed, 0 removed, 2 as before\n")
 
 
+def test_a_model_that_is_not_there_is_pointed_out(run: Callable[..., Run], folder: Path) -> None:
+    (folder / "silent.yaml").write_text(f"rules: [{SILENT[:-1]}, model: fruad}}]")
+    for command, code in (("diff", 1), ("apply", 0), ("diff", 0)):
+        done = run("rules", command, folder)
+        assert (done.code, "No model is watched by silent: is its name right" in done.out) == (code, True)
+
+
 def test_changes_are_shown_field_by_field(run: Callable[..., Run], folder: Path, database: Database) -> None:
     run("rules", "apply", folder)
     (folder / "silent.yaml").write_text(f"rules: [{SILENT[:-1]}, severity: HIGH, actions: [retrain]}}]")

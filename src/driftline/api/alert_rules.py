@@ -1,7 +1,8 @@
 """Alert rules: of a model, created, listed, shown, replaced and deleted; and all of them, as files say."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -21,7 +22,7 @@ from driftline.core.system_rules import SYSTEM_MODEL, SYSTEM_RULES, find_system_
 from driftline.store.alert_rules import StoredRule, find_rules, get_rule, list_rules, lock_rules
 from driftline.store.alerts import count_open_alerts
 from driftline.store.errors import NotFound
-from driftline.store.models import get_model
+from driftline.store.models import get_model, list_model_ids
 from driftline.workers.rule_changes import RuleChange, make_changes, plan_set
 
 router = APIRouter(tags=["alert rules"])
@@ -177,15 +178,17 @@ def apply(body: RuleSet, database: OpenDatabase) -> dict[str, Any]:
 
     Rules of presets and of the API stay, but for those whose ids are among these: the files take them over. The
     open alerts of rules that are gone end. `driftline rules apply` sends this, `driftline rules diff` a dry run.
+    `without_model` are the rules that watch no model there is.
     """
     rules = read_rules({"rules": body.rules})
     with database.transaction() as conn:
         lock_rules(conn)
         changes = plan_set(list_rules(conn), rules, "file")
         told = _describe_changes(changes, count_open_alerts(conn, "rule_id"))
+        models = list_model_ids(conn)
         if not body.dry_run:
             make_changes(conn, changes, body.by, read_clock())
-    return {"dry_run": body.dry_run, **told}
+    return {"dry_run": body.dry_run, **told, "without_model": _find_without_model(rules, models)}
 
 
 def _id_of(rule: Mapping[str, Any]) -> str:
@@ -244,6 +247,14 @@ def _find_changeable(conn: Connection, model_id: str, rule_id: str) -> StoredRul
             field="rule_id",
         )
     return stored
+
+
+def _find_without_model(rules: Sequence[Rule], models: Collection[str]) -> list[str]:
+    """Find the rules that watch no registered model."""
+    known = {*models, SYSTEM_MODEL}
+    named = {rule.model for rule in rules} - known - {"*"}
+    lonely = {name for name in named if not any(fnmatchcase(model, name) for model in known)}
+    return [rule.rule_id for rule in rules if rule.model in lonely]
 
 
 def _describe_changes(changes: list[RuleChange], open_alerts: dict[str, int]) -> dict[str, Any]:

@@ -34,12 +34,13 @@ def list_page(query: Annotated[AuditPage, Query()], database: OpenDatabase) -> d
         )
     page = found[: query.limit]
     return {
-        "entries": [_describe(entry) for entry in page],
+        "entries": [describe_entry(entry) for entry in page],
         "next": page[-1].entry_id if len(found) > query.limit else None,
     }
 
 
-def _describe(entry: AuditEntry) -> dict[str, Any]:
+def describe_entry(entry: AuditEntry) -> dict[str, Any]:
+    """Give what somebody did."""
     return {
         "entry_id": entry.entry_id,
         "at": format_moment(entry.at),

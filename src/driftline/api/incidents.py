@@ -1,5 +1,6 @@
 """Incidents: alerts that belong together, who was told of them, and who is on it."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -8,16 +9,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from driftline.api.alert_views import describe_alert, describe_incident
 from driftline.api.alerts import MAX_ID
+from driftline.api.audit import describe_entry
 from driftline.api.context import OpenDatabase
 from driftline.api.model_body import Author, Comment
 from driftline.api.moments import format_moment, read_clock
 from driftline.api.names import ModelId
 from driftline.api.problem import Refusal, describe_problems
-from driftline.store.alerts import list_incident_alerts
-from driftline.store.audit import record_audit
+from driftline.core.alert import rank_alerts
+from driftline.core.wording import write_title
+from driftline.store.alerts import Alert, count_incident_alerts, list_incident_alerts
+from driftline.store.audit import list_audit, record_audit
 from driftline.store.decisions import StoredDecision, list_decisions
 from driftline.store.deliveries import Status, StoredDelivery, list_deliveries
 from driftline.store.incidents import acknowledge_incident, get_incident, list_incidents
+from driftline.workers.notices import read_alert
 
 router = APIRouter(tags=["alerts"])
 
@@ -54,9 +59,13 @@ def list_page(query: Annotated[IncidentPage, Query()], database: OpenDatabase) -
         found = list_incidents(
             conn, model_id=query.model_id, is_open=query.open, before=query.after, limit=query.limit + 1
         )
-    page = found[: query.limit]
+        page = found[: query.limit]
+        counts = count_incident_alerts(conn, [incident.incident_id for incident in page])
     return {
-        "incidents": [describe_incident(incident) for incident in page],
+        "incidents": [
+            {**describe_incident(incident), "open_alerts": counts.get(incident.incident_id, 0)}
+            for incident in page
+        ],
         "next": page[-1].incident_id if len(found) > query.limit else None,
     }
 
@@ -68,9 +77,10 @@ def list_page(query: Annotated[IncidentPage, Query()], database: OpenDatabase) -
     responses=describe_problems("not-found"),
 )
 def show(incident_id: IncidentInPath, database: OpenDatabase) -> dict[str, Any]:
-    """Show an incident with its alerts, oldest first; and, newest first, what was sent where and what was decided.
+    """Show an incident with its alerts, oldest first; and, newest first, what was sent, decided and done.
 
     `decisions` say why a destination was told of an alert, or was not: the kind of the notice, or the reason.
+    `history` has who acknowledged it, with their comments.
     """
     with database.transaction() as conn:
         return _show(conn, incident_id)
@@ -108,15 +118,25 @@ def acknowledge(incident_id: IncidentInPath, body: Acknowledgement, database: Op
 
 
 def _show(conn: Connection, incident_id: int) -> dict[str, Any]:
+    incident = get_incident(conn, incident_id)
+    alerts = list_incident_alerts(conn, incident_id)
+    sent = list_deliveries(conn, incident_id=incident_id)
+    decided = list_decisions(conn, incident_id=incident_id, limit=_MOST_DECISIONS)
+    done = list_audit(conn, subject=f"incident/{incident_id}")
     return {
-        **describe_incident(get_incident(conn, incident_id)),
-        "alerts": [describe_alert(alert) for alert in list_incident_alerts(conn, incident_id)],
-        "notices": [_describe_delivery(each) for each in list_deliveries(conn, incident_id=incident_id)],
-        "decisions": [
-            _describe_decision(each)
-            for each in list_decisions(conn, incident_id=incident_id, limit=_MOST_DECISIONS)
-        ],
+        **describe_incident(incident),
+        "title": _write_title(alerts),
+        "alerts": [describe_alert(alert) for alert in alerts],
+        "notices": [_describe_delivery(each) for each in sent],
+        "decisions": [_describe_decision(each) for each in decided],
+        "history": [describe_entry(each) for each in done],
     }
+
+
+def _write_title(alerts: Sequence[Alert]) -> str:
+    """Write a line about the open alerts, of an incident that is over about all."""
+    shown = [alert for alert in alerts if alert.is_open] or alerts
+    return write_title(rank_alerts(tuple(map(read_alert, shown)))) if shown else ""
 
 
 def _describe_delivery(delivery: StoredDelivery) -> dict[str, Any]:

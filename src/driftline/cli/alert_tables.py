@@ -52,6 +52,7 @@ def print_alert(alert: Mapping[str, Any], incident: Mapping[str, Any]) -> None:
 def _list_facts(alert: Mapping[str, Any], incident: Mapping[str, Any]) -> list[tuple[str, str]]:
     state = "open" if alert["open"] else f"{alert['ended']}, {show_local(alert['resolved_at'])}"
     who, others = incident["acknowledged_by"], len(incident["alerts"]) - 1
+    comments = [each for each in reversed(incident["history"]) if "comment" in each["details"]]
     on_it = f"{who} is on it" if who else "nobody has acknowledged it"
     facts = [
         ("alert", f"{alert['alert_id']}, {alert['severity']}, {state}"),
@@ -62,6 +63,7 @@ def _list_facts(alert: Mapping[str, Any], incident: Mapping[str, Any]) -> list[t
         ("fired", show_local(alert["fired_at"])),
         *(("window", f"{show_local(each['start'])} to {show_local(each['end'])}") for each in alert["windows"]),
         ("incident", f"{incident['incident_id']} with {others:,} other alert{'s' * (others != 1)}: {on_it}"),
+        *(("said", f"{each['actor']}: {each['details']['comment']}") for each in comments),
     ]
     more = {
         "source": alert["source"],

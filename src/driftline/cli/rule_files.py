@@ -94,9 +94,12 @@ def _has_scenarios(path: Path) -> bool:
 
 def _say_rule(rule: Mapping[str, Any]) -> str:
     where = " ".join(filter(None, (rule["model"], rule["feature"], rule["segment"])))
-    comparison = rule["comparison"].replace("_", " ")
-    return f"{rule['severity']}: {rule['metric']} {comparison} {rule['threshold']:g} ({where})"
+    comparison, threshold = rule["comparison"].replace("_", " "), rule["threshold"]
+    said = f"by {threshold:.3g} of it" if rule["measure"] == "share" else f"{threshold:g}"
+    return f"{rule['severity']}: {rule['metric']} {comparison} {said} ({where})"
 
 
 def _say(value: Any) -> str:
-    return ", ".join(value) or "none" if isinstance(value, list) else str(value) if value != "" else "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return (", ".join(value) if isinstance(value, list) else str(value)) or "none"

@@ -30,6 +30,8 @@ DIFF_EXAMPLES = """
   driftline rules diff rules.yaml --json -
 """
 
+_MOST_NAMES = 5
+
 PathArgument = Annotated[
     Path,
     typer.Argument(help="A file of rules, YAML or JSON, or a folder of such files.", metavar="FILE|FOLDER"),
@@ -113,6 +115,11 @@ def _tell(changes: Any, json: Path | None) -> None:
     if any(changes[act] for act in ("added", "changed", "removed")):
         open_console().print(draw_changes(changes))
     typer.echo(say_changes(changes))
+    if lonely := changes["without_model"]:
+        said = ", ".join(lonely[:_MOST_NAMES]) + (
+            f" and {len(lonely) - _MOST_NAMES:,} more" * (len(lonely) > _MOST_NAMES)
+        )
+        typer.echo(f"No model is watched by {said}: is its name right, or is it still to come?")
 
 
 def _print_outcomes(outcomes: "list[Outcome]") -> None:

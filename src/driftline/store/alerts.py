@@ -223,6 +223,16 @@ def tell_alerts(conn: Connection, run_id: str) -> bool:
     return row is not None and bool(row[0])
 
 
+def count_incident_alerts(conn: Connection, incident_ids: Sequence[int]) -> dict[int, int]:
+    """Count the open alerts of incidents, of those that have any."""
+    rows = conn.execute(
+        "SELECT incident_id, count(*) FROM drift_alerts WHERE incident_id = ANY(%s) AND resolved_at IS NULL"
+        " GROUP BY incident_id",
+        (list(incident_ids),),
+    )
+    return dict(rows.fetchall())
+
+
 def _select_where(conn: Connection, rest: Composed | LiteralString, parameters: Sequence[object]) -> list[Alert]:
     query = SQL("SELECT {} FROM drift_alerts ").format(_COLUMNS)
     return _select(conn, query + (SQL(rest) if isinstance(rest, str) else rest), parameters)

@@ -133,10 +133,11 @@ def list_incidents(
     conn: Connection, *, model_id: str | None = None, is_open: bool | None = None, before: int | None = None,
     limit: int = 100,
 ) -> list[Incident]:  # fmt: skip
-    """List incidents, newest first; `before` is an incident id."""
+    """List incidents, newest first: all, or those with an alert of a model; `before` is an incident id."""
     return _select(
         conn,
-        "WHERE (%(model)s::text IS NULL OR model_id = %(model)s)"
+        "WHERE (%(model)s::text IS NULL OR model_id = %(model)s OR EXISTS ("
+        "SELECT FROM drift_alerts a WHERE a.incident_id = incidents.incident_id AND a.model_id = %(model)s))"
         " AND (%(open)s::boolean IS NULL OR (resolved_at IS NULL) = %(open)s)"
         " AND (%(before)s::bigint IS NULL OR incident_id < %(before)s)"
         " ORDER BY incident_id DESC LIMIT %(limit)s",

@@ -107,6 +107,11 @@ def list_models(conn: Connection, *, search: str | None = None, after: str = "",
         return cursor.fetchall()
 
 
+def list_model_ids(conn: Connection) -> list[str]:
+    """List the ids of all models."""
+    return [model_id for (model_id,) in conn.execute("SELECT model_id FROM models ORDER BY model_id")]
+
+
 def update_model(conn: Connection, model_id: str, changes: Mapping[str, Any]) -> Model:
     """Change some of task, owner, team, time_zone and settings (replaced whole). Raises NotFound."""
     if unknown := sorted(set(changes) - _CHANGEABLE):

@@ -106,7 +106,7 @@ class Teller:
         return True
 
     def _decide(self, conn: Connection, stored: StoredIncident, now: int) -> None:
-        alerts = [_read_alert(alert) for alert in list_incident_alerts(conn, stored.incident_id)]
+        alerts = [read_alert(alert) for alert in list_incident_alerts(conn, stored.incident_id)]
         incident = _read_incident(stored, alerts)
         look = look_at_incident(
             incident,
@@ -159,7 +159,8 @@ def _read_incident(stored: StoredIncident, alerts: Sequence[Alert]) -> Incident:
     )
 
 
-def _read_alert(stored: StoredAlert) -> Alert:
+def read_alert(stored: StoredAlert) -> Alert:
+    """Read a stored alert as those see it who decide whom to tell of it."""
     return Alert(
         alert_id=stored.alert_id,
         rule_id=stored.rule_id,
