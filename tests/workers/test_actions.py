@@ -16,9 +16,12 @@ from driftline.notify.webhook import is_authentic
 from driftline.store.actions import get_run, propose_runs, step_run
 from driftline.store.audit import list_audit
 from driftline.store.database import Database
-from driftline.store.models import get_model, update_model
+from driftline.store.models import delete_model, get_model, update_model
 from driftline.store.references import StoredReference, store_reference
 from driftline.store.versions import create_version
+from driftline.workers import action_steps
+from driftline.workers.actions import refuse_nameless
+from driftline.workers.alerts import end_model_alerts
 from tests.log.json_schema import valid
 from tests.notify.provider import HANG_UP, Reply, run_provider
 from tests.workers.action_yard import EAGER, KEY, Yard
@@ -326,9 +329,56 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_an_action_that_the_settings_do_not_have(yard: Yard) -> None:
-    from driftline.workers.actions import refuse_nameless
+def test_an_alert_about_driftline_itself_has_no_model(yard: Yard) -> None:
+    with run_provider(lambda _: Reply(204)) as provider:
+        yard.configure("tell", **hook(provider.url, "webhook"))
+        yard.configure("backup", type="fallback_flag", approval=False)
+        yard.fire("driftline", "tell", "backup", metric="consumer_lag", feature="")
+        yard.work_off()
+    told = {run.action: (run.status, run.detail) for run in yard.runs()}
+    assert told == {
+        "tell": (Status.SUCCEEDED, ""),
+        "backup": (Status.FAILED, "there is no model 'driftline'"),
+    }
 
+
+def test_what_was_proposed_for_a_model_that_is_deleted_does_not_start(yard: Yard) -> None:
+    yard.configure(**hook("http://127.0.0.1:9", min_windows=0))
+    yard.fire("fraud", "retrain")
+    yard.work_off()
+    with yard.database.transaction() as conn:
+        delete_model(conn, "fraud")
+        end_model_alerts(conn, "fraud", None, "model deleted", yard.now)
+    yard.let_pass(minutes=1)
+    yard.work_off()
+    assert (yard.run.status, yard.run.reason) == (Status.EXPIRED, "its alerts are over")
+
+
+def test_a_step_that_fails_holds_up_no_other(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    with run_provider(lambda _: Reply(204)) as provider:
+        work = yard.configure("tell", **hook(provider.url, "webhook"))
+        yard.fire("fraud", "tell")
+        yard.fire("credit", "tell")
+        read_facts = action_steps.read_facts
+
+        def fail(conn, run, *others):
+            if run.model_id == "fraud":
+                raise RuntimeError("a fault of ours")
+            return read_facts(conn, run, *others)
+
+        monkeypatch.setattr(action_steps, "read_facts", fail)
+        yard.work_off(work)
+        assert {run.model_id: run.status for run in yard.runs()} == {
+            "fraud": Status.PROPOSED,
+            "credit": Status.SUCCEEDED,
+        }
+        monkeypatch.undo()
+        yard.let_pass(minutes=3)
+        yard.work_off(work)
+    assert {run.status for run in yard.runs()} == {Status.SUCCEEDED}
+
+
+def test_an_action_that_the_settings_do_not_have(yard: Yard) -> None:
     alert = yard.fire("fraud", "retrian")
     refuse_nameless(yard.database, ["retrain"], yard.now)
     assert (yard.run.status, yard.run.reason) == (

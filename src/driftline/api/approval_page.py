@@ -24,6 +24,7 @@ dt { color: var(--quiet); } dd { margin: 0; }
 th, td { padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 th { color: var(--quiet); font-weight: 500; }
+th, td + td { overflow-wrap: normal; white-space: nowrap; } td:first-child { min-width: 9rem; }
 label { display: block; margin: 1rem 0 .25rem; }
 input, textarea { width: 100%; padding: .5rem; font: inherit; color: inherit; background: var(--page);
                   border: 1px solid var(--line); border-radius: 6px; }
@@ -56,7 +57,8 @@ def write_page(run: Mapping[str, Any]) -> str:
         "Started": run["started_at"],
         "Detail": run["detail"],
     }
-    lead = "Approve this action?" if waits else "There is nothing to approve any more."
+    early = run["status"] in ("proposed", "blocked")
+    lead = "Approve this action?" if waits else f"There is nothing to approve {'yet' if early else 'any more'}."
     return _wrap(
         title,
         f'<h1>{escape(title)}</h1><p class="quiet">{lead}</p>'

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import structlog
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 
 from driftline.actions import provider
 from driftline.actions.action import Action, Purpose
@@ -71,12 +71,17 @@ def take_step(work: Work) -> bool:
         run = take_due_run(conn, work.action.name, work.clock(), work.lease)
     if run is None:
         return False
-    if run.status is Status.STARTING:
-        _start_again(work, run)
-    elif run.status is Status.RUNNING:
-        _follow(work, run)
-    else:
-        _decide(work, run)
+    try:
+        if run.status is Status.STARTING:
+            _start_again(work, run)
+        elif run.status is Status.RUNNING:
+            _follow(work, run)
+        else:
+            _decide(work, run)
+    except OperationalError:
+        raise
+    except Exception:  # it is tried again when the lease is over; the others go on
+        logger.exception("action failed", action=run.action, model=run.model_id, run=run.run_id)
     return True
 
 
@@ -269,7 +274,11 @@ def _switch(work: Work, run: ActionRun, *, active: bool) -> None:
     """Set the flag of the model and take the step with it; a flag that somebody took back stays so."""
     now = work.clock()
     with work.database.transaction() as conn:
-        model = get_model(conn, run.model_id, lock=True)
+        try:
+            model = get_model(conn, run.model_id, lock=True)
+        except NotFound as error:
+            step_run(conn, run, Status.FAILED, now, detail=str(error))
+            return
         is_active = bool(model.settings.get("fallback_active"))
         if run.status is Status.RUNNING and active and is_active:
             postpone_run(conn, run, now + _AGAIN)

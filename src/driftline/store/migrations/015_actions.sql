@@ -3,7 +3,7 @@
 CREATE TABLE action_runs (
     run_id          uuid        NOT NULL DEFAULT gen_random_uuid() CONSTRAINT action_runs_pkey PRIMARY KEY,
     action          text        NOT NULL,                -- its name in the settings
-    model_id        text        NOT NULL CONSTRAINT action_runs_model_fkey REFERENCES models ON DELETE CASCADE,
+    model_id        text        NOT NULL,                -- or driftline itself; runs outlive their model
     model_version   text        NOT NULL,
     status          text        NOT NULL DEFAULT 'proposed'
                     CONSTRAINT action_runs_status CHECK (status IN (
