@@ -94,21 +94,40 @@ def list_quiet_versions(
         return cursor.fetchall()
 
 
+def read_closing_delays(conn: Connection, model_id: str, since: int, until: int) -> dict[int, int]:
+    """Give how long after their end the windows of a model that start in [since, until) closed, by start.
+
+    Of several versions the first one counts. Microseconds; those still open are left out.
+    """
+    with conn.cursor(binary=True) as cursor:
+        row = cursor.execute(
+            "SELECT array_agg(window_start), array_agg(window_end), array_agg(closed_at)"
+            " FROM (SELECT window_start, window_end, min(closed_at) AS closed_at FROM windows"
+            " WHERE model_id = %s AND window_start >= %s AND window_start < %s AND closed_at IS NOT NULL"
+            " GROUP BY window_start, window_end) AS closed",
+            (model_id, from_micros(since), from_micros(until)),
+        ).fetchone()
+    if row is None or row[0] is None:
+        return {}
+    start, end, closed_at = row
+    return dict(zip(start.tolist(), (closed_at - end).tolist(), strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class CountedWindow:
-    """A window of some version of a model with rows; `closed_at` is None while it is open."""
+    """A window of some version of a model with rows; it may still be open. Microseconds."""
 
     model_version: str
     window_start: int
     window_end: int
-    closed_at: int | None
+    is_closed: bool
 
 
 def list_counted_windows(conn: Connection, model_id: str, since: int) -> list[CountedWindow]:
     """List the windows with rows of all versions of a model that start at or after a time."""
-    with conn.cursor(row_factory=class_row(CountedWindow), binary=True) as cursor:
+    with conn.cursor(row_factory=class_row(CountedWindow)) as cursor:
         cursor.execute(
-            "SELECT model_version, window_start, window_end, closed_at FROM windows"
+            "SELECT model_version, window_start, window_end, closed_at IS NOT NULL AS is_closed FROM windows"
             " WHERE model_id = %s AND window_start >= %s ORDER BY window_start",
             (model_id, from_micros(since)),
         )

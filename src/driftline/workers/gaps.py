@@ -11,18 +11,18 @@ from driftline.core.gaps import GIVE_UP, HISTORY, History, expect_rows, list_gap
 from driftline.core.rule_metric import METRICS, Kind
 from driftline.core.rules import Rule
 from driftline.core.segment import EVERYTHING
-from driftline.core.window import MICROSECONDS, Window
+from driftline.core.window import MICROSECONDS, Window, window_of
 from driftline.settings import Settings
 from driftline.store.alert_states import Subject, delete_states, list_subjects
 from driftline.store.alerts import end_alert, get_alert
 from driftline.store.database import Database
 from driftline.store.gaps import (
-    CountedWindow,
     QuietVersion,
     list_counted_windows,
     list_quiet_versions,
     list_replaced_alerts,
     list_uncounted_spans,
+    read_closing_delays,
     read_newest_append,
 )
 from driftline.store.incidents import make_due
@@ -62,43 +62,50 @@ def judge_gaps(
             allowed_lateness_s=settings.allowed_lateness_s,
             idle_close_s=settings.idle_close_s,
         )
-        newest = read_newest_append(conn)
+        look = _Look(consumed_until, read_newest_append(conn), now)
     keys = {(version.model_id, version.model_version): version for version in quiet}
     gaps.reached = {key: reached for key, reached in gaps.reached.items() if key in keys}
     for key, version in keys.items():
         since, until = gaps.reached.get(key, (version.since, version.since))
-        from_here = until if since == version.since else version.since
-        if from_here + version.lateness >= consumed_until:
-            continue
+        start = until if since == version.since else version.since
         try:
-            with database.transaction() as conn:
-                gaps.reached[key] = _judge_version(conn, book, version, from_here, consumed_until, newest, now)
+            if window_of(start, version.window_length, version.zone).end + version.lateness <= consumed_until:
+                with database.transaction() as conn:
+                    gaps.reached[key] = _judge_version(conn, book, version, start, look)
         except OperationalError:
             raise
         except Exception:
             logger.exception("silence failed", model=version.model_id, version=version.model_version)
 
 
-def _judge_version(
-    conn: Connection, book: RuleBook, version: QuietVersion, start: int, consumed_until: int, newest: int, now: int
-) -> tuple[int, int]:
-    """Judge the gaps of a version from `start` on; gives since when it is silent, and what has been judged.
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """All that was appended by `consumed_until` is counted; from any model something last came at `newest`."""
 
-    `newest` is when something last came from any model.
-    """
+    consumed_until: int
+    newest: int
+    now: int
+
+
+def _judge_version(
+    conn: Connection, book: RuleBook, version: QuietVersion, start: int, look: _Look
+) -> tuple[int, int]:
+    """Judge the gaps of a version from `start` on; gives since when it is silent, and what has been judged."""
     key = (version.model_id, version.model_version)
-    lock_version(conn, *key)
     rules = [rule for rule in book.find(conn, *key) if rule.metric in _TRAFFIC]
     if not rules:
         return version.since, version.since
-    windows = list_counted_windows(conn, version.model_id, version.since - HISTORY)
+    lock_version(conn, *key)
+    windows = list_counted_windows(conn, version.model_id, version.since)
     own = [window for window in windows if window.model_version == version.model_version]
-    since = max((each.window_end for each in own if each.closed_at is not None), default=version.since)
-    until = min([consumed_until - version.lateness, *(w.window_start for w in own if w.window_start >= since)])
-    counted = [Window(each.window_start, each.window_end) for each in windows]
-    elsewhere = [*(each for each in counted if each.start >= since), *list_uncounted_spans(conn, version.model_id)]
-    history = _read_history(version, windows)
-    totals = {"volume": 0.0, "data_age": max(now - version.last_append, 0) / MICROSECONDS}
+    since = max((each.window_end for each in own if each.is_closed), default=version.since)
+    until = min(
+        [look.consumed_until - version.lateness, *(w.window_start for w in own if w.window_start >= since)]
+    )
+    elsewhere = [Window(each.window_start, each.window_end) for each in windows if each.window_start >= since]
+    elsewhere += list_uncounted_spans(conn, version.model_id)
+    history = _read_history(conn, version, since)
+    totals = {"volume": 0.0, "data_age": max(look.now - version.last_append, 0) / MICROSECONDS}
     reached = max(start, since)
     for gap in list_gaps(reached, until, version.window_length, version.zone):
         if gap.end - since > GIVE_UP:
@@ -106,19 +113,15 @@ def _judge_version(
         if not any(gap.start < other.end and other.start < gap.end for other in elsewhere):
             delay = expect_rows(gap, since, history)
             if delay is not None:
-                if not _is_over(gap, delay, version, consumed_until):
+                if not _is_over(gap, delay, version, look.consumed_until):
                     break
-                _judge_gap(conn, rules, version, gap, totals, now, INLET if newest <= gap.start else "")
+                _judge_gap(conn, rules, version, gap, totals, look)
         reached = gap.end
     return since, reached
 
 
-def _read_history(version: QuietVersion, windows: Sequence[CountedWindow]) -> History:
-    delays: dict[int, int] = {}
-    for window in windows:
-        if window.closed_at is not None:
-            delay = window.closed_at - window.window_end
-            delays[window.window_start] = min(delay, delays.get(window.window_start, delay))
+def _read_history(conn: Connection, version: QuietVersion, since: int) -> History:
+    delays = read_closing_delays(conn, version.model_id, since - HISTORY, since)
     prompt = version.lateness + version.idle + _PROMPT
     return History(delays, version.window_length, version.zone, prompt)
 
@@ -136,8 +139,7 @@ def _judge_gap(
     version: QuietVersion,
     gap: Window,
     totals: Mapping[str, float],
-    now: int,
-    source: str,
+    look: _Look,
 ) -> None:
     """Judge a gap, and the segments that these rules have judged before."""
     key = (version.model_id, version.model_version)
@@ -148,7 +150,7 @@ def _judge_gap(
     }
     for segment in sorted(segments):
         window = JudgedWindow(*key, window=gap, pool_start=gap.start, segment=segment, totals=totals, n_eff=0)
-        judge(conn, rules, window, now, source=source)
+        judge(conn, rules, window, look.now, source=INLET if look.newest <= gap.start else "")
 
 
 def end_replaced(database: Database, now: int) -> None:
