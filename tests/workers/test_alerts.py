@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from driftline.core.action_runs import Status
 from driftline.core.rule_presets import Preset, make_preset
 from driftline.core.rules import Comparison, Rule, Severity
 from driftline.core.schema import PREDICTION, SCORE, Schema, Task
+from driftline.store.actions import RunFilter, list_runs
 from driftline.store.alert_rules import delete_rules, list_rules, upsert_rules
-from driftline.store.alerts import Alert, AlertFilter, list_alerts, list_incident_alerts
+from driftline.store.alerts import Alert, AlertFilter, list_alerts, list_incident_alerts, list_run_alerts
 from driftline.store.audit import list_audit, record_audit
 from driftline.store.incidents import Incident, close_incident, list_incidents, postpone_incident
 from driftline.store.models import delete_model
@@ -70,6 +72,23 @@ def test_three_drifted_windows_in_a_row_fire_one_alert_of_the_feature_that_drift
     assert (incident.due_at, incident.resolved_at) == (plant.now, None)
     feed(plant, [6], shift=2)
     assert fired(plant) == [alert]  # it goes on
+
+
+def test_an_alert_proposes_the_actions_of_its_rule_in_the_same_transaction(plant: Plant) -> None:
+    write(plant, replace(PSI, actions=("retrain", "tell")))
+    feed(plant, range(3), shift=2)
+    (alert,) = fired(plant)
+    with plant.database.transaction() as conn:
+        runs = list_runs(conn, RunFilter())
+        assert {(run.action, run.model_id, run.model_version, run.status) for run in runs} == {
+            ("retrain", "fraud", "3", Status.PROPOSED),
+            ("tell", "fraud", "3", Status.PROPOSED),
+        }
+        assert {run.proposed_at for run in runs} == {alert.fired_at}
+        assert [list_run_alerts(conn, run.run_id) for run in runs] == [[alert], [alert]]
+    feed(plant, range(3, 5), shift=2)
+    with plant.database.transaction() as conn:
+        assert list_runs(conn, RunFilter()) == runs
 
 
 def test_an_alert_recovers_and_its_incident_is_looked_at_again(plant: Plant) -> None:

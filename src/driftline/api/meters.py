@@ -13,12 +13,14 @@ from prometheus_client.registry import Collector
 from psycopg import Connection, OperationalError
 
 from driftline.api.moments import read_clock
+from driftline.core.action_runs import Status
 from driftline.core.rules import Severity
 from driftline.core.window import DAY, MICROSECONDS
 from driftline.log.errors import LogError
 from driftline.log.log import Log
 from driftline.log.offsets import read_offsets
 from driftline.log.topics import LABELS, PREDICTION_LOGS, PREDICTION_SAMPLES
+from driftline.store.actions import count_runs
 from driftline.store.alerts import count_open_alerts
 from driftline.store.clocks import read_partition_clocks, read_relay_clocks
 from driftline.store.database import Database
@@ -226,6 +228,15 @@ def _alert_metrics(conn: Connection) -> Iterator[Metric]:
         alerts.add_metric([severity], counts.get(severity, 0))
     yield alerts
     yield from _notice_metrics(conn)
+    runs = GaugeMetricFamily(
+        "driftline_action_runs",
+        "Runs of actions by status: those that have not ended, and those that ended in the last 24 hours.",
+        labels=["status"],
+    )
+    statuses = count_runs(conn, read_clock() - DAY)
+    for run_status in Status:
+        runs.add_metric([run_status], statuses.get(run_status, 0))
+    yield runs
 
 
 def _notice_metrics(conn: Connection) -> Iterator[Metric]:

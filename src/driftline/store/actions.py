@@ -312,6 +312,15 @@ def clear_news(conn: Connection, run_id: str, news: int) -> None:
     conn.execute("UPDATE action_runs SET news = 0 WHERE run_id::text = %s AND news = %s", (run_id, news))
 
 
+def count_runs(conn: Connection, since: int) -> dict[str, int]:
+    """Count runs by status: those that are open, and those that have ended since then."""
+    rows = conn.execute(
+        "SELECT status, count(*) FROM action_runs WHERE due_at IS NOT NULL OR ended_at >= %s GROUP BY status",
+        (from_micros(since),),
+    )
+    return dict(rows.fetchall())
+
+
 def list_nameless_actions(conn: Connection, names: Sequence[str], now: int) -> list[str]:
     """List the actions of due runs that are not among `names`."""
     rows = conn.execute(

@@ -106,6 +106,10 @@ def _make_loops(
     if "actions" in names:
         actions = read_actions(settings.actions, os.environ)
         key = read_approval_key(settings)
+        if actions and settings.database_url is not None and settings.approval_key is None:
+            logger.warning(
+                "approvals are signed with a key of this machine; if others use this database, set approval_key"
+            )
         places = Places(settings.public_url or "", name_sample_lake(settings))
         loops["actions"] = lambda: run_actions(database, actions, key, places, read_clock, stop)
     if not loops.keys() >= set(names):
