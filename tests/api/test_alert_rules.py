@@ -1,5 +1,6 @@
 """Alert rules over HTTP: created, listed, shown, replaced, deleted; and applied as a set."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -209,3 +210,10 @@ def test_a_set_with_a_fault_changes_nothing(bare: httpx.Client) -> None:
     twice = bare.put("/rules", json={"rules": [SILENT, SILENT]})
     assert "two rules have this rule_id" in twice.json()["detail"]
     assert ids(bare.get("/rules")) == []
+
+
+def test_rules_that_come_at_once_get_names_of_their_own(bare: httpx.Client) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: bare.post("/models/fraud/alerts", json=PSI), range(8)))
+    assert [answer.status_code for answer in answers] == [201] * 8
+    assert len({answer.json()["rule_id"] for answer in answers}) == 8

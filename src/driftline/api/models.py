@@ -161,6 +161,7 @@ def _show_model(conn: Connection, model_id: str, version: str | None, settings: 
             "drift": f"/models/{model_id}/drift",
             "summary": f"/models/{model_id}/drift/summary",
             "reference": f"/models/{model_id}/versions/{chosen.model_version}/reference",
+            "alerts": f"/models/{model_id}/alerts",
         },
     }
 
