@@ -1,19 +1,26 @@
 """The demo, run as a user runs it: real flights, the real path, and what the seasons say."""
 
+import hashlib
+import hmac
 import json
 import subprocess
 import sys
 
+import httpx
+import pandas as pd
 import pytest
 
 from driftline.cli.demo import make_settings
+from driftline.demo.flights import Flights
+from driftline.demo.inbox import Inbox, open_inbox
 from driftline.demo.results import count_events, draw_months, draw_table, list_months, rank_features
+from driftline.demo.retrain import MODEL_FILE, choose_recent
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     file = tmp_path_factory.mktemp("demo") / "demo.json"
-    command = [sys.executable, "-m", "driftline", "demo", "--headless", "--json", str(file)]
+    command = [sys.executable, "-m", "driftline", "demo", "--headless", "--approve", "--json", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(file.read_text())
@@ -21,17 +28,19 @@ def result(tmp_path_factory):
 
 @pytest.mark.slow
 def test_counts_exactly_the_events_that_were_sent(result):
-    assert result["events_sent"] == result["events_counted"] == 255_987
+    both = sum(month["flights"] for month in result["performance_after"])
+    assert result["events_sent"] == result["events_counted"] == 255_987 + both
+    assert both == 198_861  # June to December, by the second version
     assert result["windows"] == 275
 
 
 @pytest.mark.slow
 def test_labels_come_with_the_arrivals_and_the_months_have_their_auc(result):
-    assert result["labels_sent"] == 249_435  # cancelled and diverted flights never get one
-    months = result["performance"]
+    months, after = result["performance"], result["performance_after"]
     assert [month["month"] for month in months] == [f"2013-{number:02}" for number in range(4, 13)]
-    assert sum(month["flights"] for month in months) == result["events_sent"]
-    assert sum(month["labeled"] for month in months) == result["labels_sent"]
+    assert sum(month["flights"] for month in months) == 255_987
+    assert sum(month["labeled"] for month in months) == 249_435  # cancelled and diverted flights never get one
+    assert sum(month["labeled"] for month in months + after) == result["labels_sent"]
     for month in months:
         assert 0.95 < month["coverage"] < 1
         assert month["lower"] < month["realised"] < month["upper"]
@@ -53,7 +62,26 @@ def test_tells_every_feature_and_how_long_each_stage_took(result):
     names = {feature["feature_name"] for feature in result["features"]}
     assert {"carrier", "origin", "dest", "hour", "weekday", "__prediction__", "__score__"} <= names
     assert {"feature_name", "first_drifted", "windows_drifted", "peak_psi"} == set(result["features"][0])
-    assert set(result["seconds"]) == {"load", "train", "reference", "send", "judge", "join"}
+    assert set(result["seconds"]) == {"load", "train", "reference", "send", "judge", "join", "retrain"}
+
+
+@pytest.mark.slow
+def test_an_alert_proposes_to_retrain_and_the_new_version_is_better_in_summer(result):
+    run = result["retraining"]
+    assert (run["status"], run["decided_by"], run["retrained_as"]) == ("succeeded", "demo", "2")
+    assert [month["month"] for month in result["performance_after"]] == [f"2013-{n:02}" for n in range(6, 13)]
+    before = {month["month"]: month["realised"] for month in result["performance"]}
+    summer = [month for month in result["performance_after"] if month["month"] in ("2013-08", "2013-09")]
+    assert all(month["realised"] > before[month["month"]] for month in summer)
+
+
+@pytest.mark.slow
+def test_alerts_reach_the_inbox_once_and_those_of_the_first_version_end_with_the_second(result):
+    assert {alert["rule_id"].partition(".")[2] for alert in result["alerts"]} >= {"new_season", "performance"}
+    assert "retrained as version 2" in {alert["ended"] for alert in result["alerts"]}
+    told = [(notice["dedup_key"], notice["kind"]) for notice in result["notices"]]
+    assert {kind for _, kind in told} >= {"trigger", "resolve"}
+    assert all(told.count(each) == 1 for each in told if each[1] in ("trigger", "resolve"))
 
 
 def test_the_demo_never_touches_another_database(monkeypatch, tmp_path):
@@ -64,9 +92,12 @@ def test_the_demo_never_touches_another_database(monkeypatch, tmp_path):
         "DRIFTLINE_HOST": "0.0.0.0",
     }.items():
         monkeypatch.setenv(name, value)
-    settings = make_settings(tmp_path, headless=True, port=None)
+    monkeypatch.setenv(MODEL_FILE, "")  # which it sets
+    settings = make_settings(tmp_path, headless=True, port=None, inbox=Inbox("key", "http://127.0.0.1:9/"))
     assert settings.database_url is None
-    assert (settings.data_dir, settings.host, settings.port) == (tmp_path, "127.0.0.1", 0)
+    assert (settings.data_dir, settings.host) == (tmp_path, "127.0.0.1")
+    assert settings.port not in (0, 9000)
+    assert settings.public_url == f"http://127.0.0.1:{settings.port}"
     assert settings.log_partitions == 4
 
 
@@ -144,3 +175,30 @@ def test_months_say_whether_the_estimate_was_right():
 
 def test_the_table_has_a_row_for_every_feature():
     assert draw_table(rank_features(SERIES), 3).row_count == 3
+
+
+def test_the_inbox_takes_what_is_signed_and_each_notice_once():
+    shown = []
+    with open_inbox("key", shown.append) as inbox:
+        body = b'{"kind": "trigger"}'
+        signature = hmac.new(b"key", b"1700000000." + body, hashlib.sha256).hexdigest()
+        headers = {
+            "Driftline-Timestamp": "1700000000",
+            "Driftline-Signature": f"v1={signature}",
+            "Idempotency-Key": "1",
+        }
+        assert [httpx.post(inbox.url, content=body, headers=headers).status_code for _ in range(2)] == [204, 204]
+        forged = {**headers, "Driftline-Signature": "v1=0", "Idempotency-Key": "2"}
+        assert httpx.post(inbox.url, content=body, headers=forged).status_code == 401
+    assert shown == inbox.notices == [{"kind": "trigger"}]
+
+
+def test_the_trainer_learns_from_three_months_and_only_from_what_was_known():
+    times = pd.to_datetime(
+        ["2013-01-10", "2013-03-10", "2013-05-10", "2013-05-31 23:00", "2013-06-02"], utc=True, format="ISO8601"
+    )
+    frame = pd.DataFrame({"timestamp": times, "known_at": times + pd.Timedelta(hours=3), "late": 1.0})
+    flights = Flights(frame.iloc[:2], frame.iloc[2:])
+    recent = choose_recent(flights, pd.Timestamp("2013-06-01", tz="UTC"))
+    assert recent["timestamp"].dt.day.tolist() == [10, 10]
+    assert recent["timestamp"].dt.month.tolist() == [3, 5]

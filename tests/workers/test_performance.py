@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
+from driftline.api.baselines import make_baselines
 from driftline.core.batch import Batch
 from driftline.core.columns import Columns
 from driftline.core.labelled import LabelledRows
 from driftline.core.reference import add_baseline, build_reference
+from driftline.core.rules import Comparison, Rule
 from driftline.core.window import MICROSECONDS
+from driftline.store.alert_rules import upsert_rules
+from driftline.store.alerts import AlertFilter, list_alerts
+from driftline.store.baselines import store_baselines
 from driftline.store.performance import PerformanceResult, find_newest_performance, read_performance
+from driftline.store.references import get_reference
 from driftline.workers import measuring, performance
 from driftline.workers.catalog import Catalog
 from driftline.workers.measuring import measure_months
@@ -324,3 +330,43 @@ def test_deleting_the_model_takes_its_results(registry: Registry) -> None:
     with registry.plant.database.transaction() as conn:
         delete_model(conn, "loans")
     assert registry.plant.execute("SELECT count(*) FROM performance_results") == [(0,)]
+
+
+def test_a_drop_of_performance_fires_once_its_labels_are_mature(registry: Registry) -> None:
+    """Scores that have turned into noise: three windows in a row, and only by the labels that have come."""
+    plant = registry.plant
+    good = Scored(2_000, seed=5)
+    reference = build_reference(lambda: [(good.columns, None)], BINARY, window_length=HOUR, window_rows=400)
+    reference = add_baseline(reference, [labelled_rows(good)])
+    plant.refer(reference, "loans", "1")
+    with plant.database.transaction() as conn:
+        stored = get_reference(conn, "loans", "1", reference.grid.grid_id)
+        store_baselines(conn, list(make_baselines(stored, reference)))
+    rule = Rule("auc", "performance_roc_auc", Comparison.DROP_FROM_BASELINE, 0.05, model="loans", min_maturity=0)
+    with plant.database.transaction() as conn:
+        upsert_rules(conn, [rule], "api")
+    for hour in range(4):
+        noise = Scored(600, hour=hour, seed=hour)
+        noise.truth = np.random.default_rng(100 + hour).random(600) < 0.5
+        noise.send(registry)
+        noise.label(registry, slice(None))
+    registry.join()
+    compute(registry)
+    with plant.database.transaction() as conn:
+        (alert,) = list_alerts(conn, AlertFilter())
+    assert (alert.rule_id, alert.metric_type, len(alert.windows)) == ("auc", "performance_roc_auc", 3)
+    assert alert.metric_value < alert.threshold < 0.83
+
+
+def test_immature_labels_neither_fire_nor_resolve(registry: Registry) -> None:
+    plant = registry.plant
+    rule = Rule("coverage", "label_coverage", Comparison.BELOW, 0.9, model="loans", consecutive_windows=1)
+    with plant.database.transaction() as conn:
+        upsert_rules(conn, [rule], "api")
+    scored = Scored(400)
+    scored.send(registry)
+    scored.label(registry, slice(0, 10))
+    registry.join()
+    compute(registry, now=at(1))
+    with plant.database.transaction() as conn:
+        assert list_alerts(conn, AlertFilter()) == []

@@ -1,10 +1,13 @@
-"""`driftline demo`: real flights through the real path, what drifted when, and how good the model was."""
+"""`driftline demo`: real flights through the real path: what drifted, who was told, what retraining is worth."""
 
 import json
+import os
 import shutil
+import socket
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,16 +16,17 @@ import typer
 from driftline.cli.up import run_server, stop_on_signals
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from driftline.demo.inbox import Inbox
     from driftline.settings import Settings
 
 EXAMPLES = """
 [bold]Examples[/bold]
 
-  driftline demo                                 replay, show what drifted, keep serving
+  driftline demo                                 replay, ask whether to retrain, show what happened, keep serving
+  driftline demo --approve                       the same, and retrain without asking
   driftline demo --headless --json demo.json     replay, write the result and exit
 """
+ACTION = "retrain"
 
 
 class DemoRunning(RuntimeError):
@@ -31,18 +35,32 @@ class DemoRunning(RuntimeError):
 
 def demo(
     headless: Annotated[bool, typer.Option("--headless", help="Exit when done instead of serving on.")] = False,
+    approve: Annotated[bool, typer.Option("--approve", help="Approve the retraining without asking.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")] = None,
     port: Annotated[
         int | None, typer.Option(help="Port to serve on; with --headless a free one.", min=0, max=65_535)
     ] = None,
 ) -> None:
-    """Replay nine months of New York flights against a model trained on the first three."""
-    from rich.console import Console  # noqa: PLC0415  `driftline --help` loads nothing that takes long
+    """Replay nine months of New York flights against a model trained on the first three.
+
+    Alerts go to an inbox, which is shown here; one of them proposes to retrain, and waits for your approval.
+    """
+    import httpx  # noqa: PLC0415  `driftline --help` loads nothing that takes long
+    from rich.console import Console  # noqa: PLC0415
+
+    from driftline.demo.inbox import open_inbox  # noqa: PLC0415
+    from driftline.demo.story import tell  # noqa: PLC0415
 
     console = Console()
     stop = stop_on_signals()
-    with _choose_folder(headless) as folder, run_server(make_settings(folder, headless, port)) as url:
-        result, tables = _replay(console, url)
+    with (
+        _choose_folder(headless) as folder,
+        open_inbox("the demo's key", lambda notice: console.print(_describe(notice))) as inbox,
+        run_server(make_settings(folder, headless, port, inbox)) as url,
+        httpx.Client(base_url=url, timeout=60) as client,
+    ):
+        result, tables = tell(console, client, ACTION, folder / "model-2", lambda run: _ask(run, url, approve))
+        result["notices"] = inbox.notices
         for table in tables:
             console.print()
             console.print(table)
@@ -55,64 +73,39 @@ def demo(
                 f"\nStill serving. Look around, Ctrl-C ends it:\n  {url}/docs\n"
                 f"  curl '{url}/models/flights-late/drift/summary'\n"
                 f"  curl '{url}/models/flights-late/performance?metric=auc&step=month'\n"
-                f"  curl '{url}/models/flights-late/features/temp/distribution'"
+                f"  driftline alerts list --url {url}\n"
+                f"  driftline actions list --url {url}"
             )
             stop.wait()
 
 
-def _replay(console: "Console", url: str) -> tuple[dict[str, Any], list[Any]]:
-    import httpx  # noqa: PLC0415
+def _describe(notice: dict[str, Any]) -> str:
+    """Show a notice as a line."""
+    from rich.markup import escape  # noqa: PLC0415
 
-    from driftline.demo.flights import load_flights, predict, predict_unseen, train_model  # noqa: PLC0415
-    from driftline.demo.replay import (  # noqa: PLC0415
-        Stopwatch,
-        await_labels,
-        await_windows,
-        read_months,
-        register_model,
-        send_flights,
-    )
-    from driftline.demo.results import (  # noqa: PLC0415
-        count_events,
-        draw_months,
-        draw_table,
-        list_months,
-        rank_features,
-    )
+    return f"[bold magenta]inbox[/] {notice['severity']} {notice['kind']}: {escape(notice['title'])}"
 
-    watch = Stopwatch()
-    with console.status("reading 336,776 flights of 2013"), watch.time("load"):
-        flights = load_flights()
-    with console.status("training a model of late arrivals on January to March"), watch.time("train"):
-        production = predict(train_model(flights.training), flights.production)
-        training = predict_unseen(flights.training)
-    days = production["timestamp"].dt.tz_convert("America/New_York").dt.date.nunique()
-    with httpx.Client(base_url=url, timeout=60) as client:
-        with console.status("registering the model and its reference"), watch.time("reference"):
-            register_model(client, training)
-        with _draw_progress(console, "flights sent") as progress, watch.time("send"):
-            sent = send_flights(client, production, progress)
-        with _draw_progress(console, "days judged") as progress, watch.time("judge"):
-            drift = await_windows(client, days, progress)
-        with _draw_progress(console, "labels joined") as progress, watch.time("join"):
-            await_labels(client, sent.labels, progress)
-            months = list_months(read_months(client))
-    histories = rank_features(drift)
-    result = {
-        "events_sent": sent.predictions,
-        "labels_sent": sent.labels,
-        "events_counted": count_events(drift),
-        "windows": len(drift["windows"]),
-        "features": [history.to_dict() for history in histories],
-        "performance": [month.to_dict() for month in months],
-        "seconds": watch.seconds,
-    }
-    return result, [draw_table(histories, len(drift["windows"])), draw_months(months)]
+
+def _ask(run: dict[str, Any], url: str, approved: bool) -> bool:
+    """Ask whether to retrain, where there is somebody to ask."""
+    said = f"An alert proposes to retrain {run['model_id']} {run['model_version']}."
+    if approved or not sys.stdin.isatty():
+        typer.echo(f"{said} {'Approved by --approve.' if approved else 'Nobody is asked: see --approve.'}")
+        return approved
+    typer.echo(f"{said} See {url}/actions/{run['run_id']}")
+    return typer.confirm("Approve it?", default=True)
 
 
 def _conclude(result: dict[str, Any]) -> str:
     first, second = (feature["feature_name"] for feature in result["features"][:2])
     total = sum(result["seconds"].values())
+    retraining = result["retraining"]
+    again = (
+        f"Version {retraining['retrained_as']} learned from March to May, and was better for as long as the season"
+        " was like that."
+        if retraining.get("status") == "succeeded"
+        else f"The proposal to retrain is {retraining['status'].replace('_', ' ')}."
+    )
     surprises = sum(month["agree"] is False for month in result["performance"])
     return (
         f"{result['events_counted']:,} of {result['events_sent']:,} flights counted,"
@@ -120,18 +113,8 @@ def _conclude(result: dict[str, Any]) -> str:
         f"The model learned in winter: [bold]{first}[/] and [bold]{second}[/] left what it knows;"
         " the day's weather alone did not.\n"
         f"In {surprises} of {len(result['performance'])} months its AUC was not what its scores had led to expect:"
-        " what delays flights had changed, and only labels show that."
+        f" what delays flights had changed, and only labels show that.\n{again}"
     )
-
-
-@contextmanager
-def _draw_progress(console: "Console", label: str) -> Iterator[Callable[[int, int], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    columns = (TextColumn(f"{label:>14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bars:
-        bar = bars.add_task(label, total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total)
 
 
 @contextmanager
@@ -152,15 +135,31 @@ def _choose_folder(headless: bool) -> Iterator[Path]:
     yield folder
 
 
-def make_settings(folder: Path, headless: bool, port: int | None) -> "Settings":
+def make_settings(folder: Path, headless: bool, port: int | None, inbox: "Inbox") -> "Settings":
     """Give settings of the demo's own: whatever the environment says, it never touches another database."""
+    from driftline.demo.retrain import MODEL_FILE  # noqa: PLC0415
     from driftline.settings import Settings  # noqa: PLC0415
 
-    free = 0 if headless else Settings.model_fields["port"].default
+    chosen = port or (find_free_port() if headless or port == 0 else Settings.model_fields["port"].default)
+    key, url = folder / "inbox-key", folder / "inbox-url"
+    key.write_text(inbox.key)
+    url.write_text(inbox.url)
+    os.environ[MODEL_FILE] = str((folder / "model-2").resolve())
+    trainer = [sys.executable, "-m", "driftline.demo.retrain"]
     return Settings.model_construct(
         data_dir=folder,
         host="127.0.0.1",
-        port=free if port is None else port,
+        port=chosen,
+        public_url=f"http://127.0.0.1:{chosen}",
         flush_interval_s=1.0,
         log_level="warning",
+        destinations={"inbox": {"type": "webhook", "url": f"file:{url}", "key": f"file:{key}"}},
+        actions={ACTION: {"type": "command", "argv": trainer, "environment": [MODEL_FILE]}},
     )
+
+
+def find_free_port() -> int:
+    """Find a port that nobody listens on: what is told of the server must be known before it listens."""
+    with closing(socket.socket()) as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +15,16 @@ import pyarrow.parquet as pq
 from driftline.demo.flights import TIME_ZONE, describe_schema
 
 MODEL, VERSION = "flights-late", "1"
+NEW_SEASON: dict[str, Any] = {
+    "rule_id": f"{MODEL}.new_season",
+    "metric": "drifted_share",
+    "comparison": "above",
+    "threshold": 0.05,
+    "severity": "MEDIUM",
+}
+"""The rule that proposes to retrain: one of sixteen inputs drifted, three days in a row."""
 BATCH = 2_000
-_SETTLE_S = 120.0
+_SETTLE_S, _TRAIN_S = 120.0, 300.0
 _SPAN: dict[str, str | int] = {"from": "2013-04-01T00:00:00Z", "to": "2014-02-01T00:00:00Z", "limit": 1000}
 _ARROW = "application/vnd.apache.arrow.stream"
 
@@ -34,7 +42,7 @@ class Stopwatch:
         """Time a stage."""
         start = time.perf_counter()
         yield
-        self.seconds[stage] = round(time.perf_counter() - start, 2)
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - start, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +57,14 @@ class ReplayFailed(RuntimeError):
     """The server refused something, or did not finish; the message is its own."""
 
 
-def register_model(client: httpx.Client, training: pd.DataFrame) -> dict[str, Any]:
-    """Register the model and upload what it was trained on, with its timestamps; gives the server's answer."""
+def register_model(client: httpx.Client, training: pd.DataFrame, version: str = VERSION) -> dict[str, Any]:
+    """Register a version and upload what it was trained on, with its timestamps; gives the server's answer."""
     schema = describe_schema()
     registered = client.post(
         "/models",
         json={
             "model_id": MODEL,
-            "version": VERSION,
+            "version": version,
             "task": "binary",
             "window": "1d",
             "time_zone": TIME_ZONE,
@@ -70,43 +78,64 @@ def register_model(client: httpx.Client, training: pd.DataFrame) -> dict[str, An
     body = io.BytesIO()
     pq.write_table(_to_arrow(training, "timestamp", "prediction", "score", "late"), body)
     answer = client.put(
-        f"/models/{MODEL}/versions/{VERSION}/reference",
+        f"/models/{MODEL}/versions/{version}/reference",
         content=body.getvalue(),
         headers={"content-type": "application/vnd.apache.parquet"},
     )
     return _check(answer)
 
 
-def send_flights(client: httpx.Client, predictions: pd.DataFrame, progress: Progress) -> Sent:
-    """Send all predictions in order of time, and each label once its flight has arrived.
+def propose_retraining(client: httpx.Client, action: str) -> None:
+    """Add a rule that proposes an action when it fires."""
+    _check(client.post(f"/models/{MODEL}/alerts", json={**NEW_SEASON, "actions": [action]}))
+
+
+def send_flights(client: httpx.Client, versions: Mapping[str, pd.DataFrame], progress: Progress) -> Sent:
+    """Send the predictions that versions made of the same flights, in order of time, and labels as they arrive.
 
     Each batch is sent until it is acknowledged.
     """
-    table = _to_arrow(predictions, "prediction_id", "timestamp", "prediction", "score")
-    arrived = predictions[predictions["known_at"].notna()].sort_values("known_at", kind="stable")
-    times, labeled = arrived["known_at"], 0
-    for start in range(0, table.num_rows, BATCH):
-        batch = table.slice(start, BATCH)
-        _send_batch(client, batch, start)
-        now = predictions["timestamp"].iloc[start + batch.num_rows - 1]
-        until = len(times) if start + BATCH >= table.num_rows else int(times.searchsorted(now, "right"))
-        _send_labels(client, arrived.iloc[labeled:until])
-        labeled = until
-        progress(start + batch.num_rows, table.num_rows)
-    return Sent(table.num_rows, labeled)
+    total = sum(len(frame) for frame in versions.values())
+    senders = [_Sender(client, version, frame) for version, frame in versions.items()]
+    flights = len(next(iter(versions.values())))
+    for start in range(0, flights, BATCH):
+        for sender in senders:
+            sender.send(start, is_last=start + BATCH >= flights)
+        progress(sum(sender.predictions for sender in senders), total)
+    return Sent(sum(sender.predictions for sender in senders), sum(sender.labels for sender in senders))
 
 
-def _send_batch(client: httpx.Client, batch: pa.Table, start: int) -> None:
-    body = pa.BufferOutputStream()
-    with pa.ipc.new_stream(body, batch.schema) as writer:
-        writer.write_table(batch)
-    answer = client.post(
-        "/predictions",
-        params={"model_id": MODEL, "version": VERSION},
-        content=body.getvalue().to_pybytes(),
-        headers={"content-type": _ARROW, "idempotency-key": f"{MODEL}-{start}"},
-    )
-    _check(answer)
+class _Sender:
+    """Sends what one version said of flights, and their labels."""
+
+    def __init__(self, client: httpx.Client, version: str, frame: pd.DataFrame) -> None:
+        self._client, self._version, self._frame = client, version, frame
+        self._table = _to_arrow(frame, "prediction_id", "timestamp", "prediction", "score")
+        self._arrived = frame[frame["known_at"].notna()].sort_values("known_at", kind="stable")
+        self.predictions = self.labels = 0
+
+    def send(self, start: int, *, is_last: bool) -> None:
+        """Send the batch that begins at a row, and the labels of what has arrived when it ends."""
+        batch = self._table.slice(start, BATCH)
+        self._send_batch(batch, str(self._frame["prediction_id"].iloc[start]))
+        self.predictions += batch.num_rows
+        now = self._frame["timestamp"].iloc[start + batch.num_rows - 1]
+        times = self._arrived["known_at"]
+        until = len(times) if is_last else int(times.searchsorted(now, "right"))
+        _send_labels(self._client, self._arrived.iloc[self.labels : until])
+        self.labels = until
+
+    def _send_batch(self, batch: pa.Table, key: str) -> None:
+        body = pa.BufferOutputStream()
+        with pa.ipc.new_stream(body, batch.schema) as writer:
+            writer.write_table(batch)
+        answer = self._client.post(
+            "/predictions",
+            params={"model_id": MODEL, "version": self._version},
+            content=body.getvalue().to_pybytes(),
+            headers={"content-type": _ARROW, "idempotency-key": f"{MODEL}-{key}"},
+        )
+        _check(answer)
 
 
 def _send_labels(client: httpx.Client, arrived: pd.DataFrame) -> None:
@@ -132,16 +161,56 @@ def await_labels(client: httpx.Client, expected: int, progress: Progress) -> Non
     raise ReplayFailed(f"{expected} labels should have been joined within {_SETTLE_S:.0f} s; see the log above")
 
 
-def read_months(client: httpx.Client) -> dict[str, Any]:
+def await_proposal(client: httpx.Client) -> dict[str, Any]:
+    """Wait until a run of an action waits for its approval; gives it."""
+
+    deadline = time.monotonic() + _SETTLE_S
+    while time.monotonic() < deadline:
+        params = {"model_id": MODEL, "status": "waiting_for_approval"}
+        if runs := _check(client.get("/actions", params=params))["actions"]:
+            return dict(runs[0])
+        time.sleep(0.25)
+    raise ReplayFailed(f"an alert should have proposed to retrain within {_SETTLE_S:.0f} s; see the log above")
+
+
+def await_end(client: httpx.Client, run_id: str) -> dict[str, Any]:
+    """Wait until a run has ended; gives it."""
+
+    run: dict[str, Any] = {}
+    deadline = time.monotonic() + _TRAIN_S
+    while time.monotonic() < deadline:
+        run = _check(client.get(f"/actions/{run_id}"))
+        if run["ended_at"]:
+            return run
+        time.sleep(0.25)
+    said = f"{run['status']} {run['reason'] or run['detail']}"
+    raise ReplayFailed(f"the retraining should have ended within {_TRAIN_S:.0f} s; it is {said.strip()}")
+
+
+def approve_run(client: httpx.Client, run_id: str) -> None:
+    """Approve a run."""
+    _check(client.post(f"/actions/{run_id}/approve", json={"by": "demo", "comment": "a new season"}))
+
+
+def read_alerts(client: httpx.Client) -> list[dict[str, Any]]:
+    """Read the alerts, oldest first."""
+    page = _check(client.get("/alerts", params={"model_id": MODEL, "limit": 1000}))
+    return sorted(page["alerts"], key=lambda alert: (alert["opened_at"], alert["alert_id"]))
+
+
+def read_months(client: httpx.Client, version: str = VERSION) -> dict[str, Any]:
     """Read the area under the ROC curve by month: realised, and as it was estimated before."""
-    return _check(client.get(f"/models/{MODEL}/performance", params={"metric": "auc", "step": "month", **_SPAN}))
+    params = {"metric": "auc", "step": "month", "version": version, **_SPAN}
+    return _check(client.get(f"/models/{MODEL}/performance", params=params))
 
 
-def await_windows(client: httpx.Client, expected: int, progress: Progress) -> dict[str, Any]:
+def await_windows(
+    client: httpx.Client, expected: int, progress: Progress, version: str = VERSION
+) -> dict[str, Any]:
     """Wait until the expected number of windows is closed and judged; gives their drift."""
     deadline = time.monotonic() + _SETTLE_S
     while time.monotonic() < deadline:
-        drift = read_drift(client)
+        drift = read_drift(client, version)
         judged = sum(status != "partial" for status in drift["window_status"])
         progress(judged, expected)
         if judged >= expected:
@@ -150,9 +219,14 @@ def await_windows(client: httpx.Client, expected: int, progress: Progress) -> di
     raise ReplayFailed(f"{expected} windows should have closed within {_SETTLE_S:.0f} s; see the log above")
 
 
-def read_drift(client: httpx.Client) -> dict[str, Any]:
+def read_drift(client: httpx.Client, version: str = VERSION) -> dict[str, Any]:
     """Read the drift of the replayed months."""
-    return _check(client.get(f"/models/{MODEL}/drift", params=_SPAN))
+    return _check(client.get(f"/models/{MODEL}/drift", params={"version": version, **_SPAN}))
+
+
+def read_end(client: httpx.Client) -> pd.Timestamp:
+    """Read until when the model has seen flights: the end of the newest window."""
+    return pd.Timestamp(read_drift(client)["windows"][-1]) + pd.Timedelta(days=1)
 
 
 def _to_arrow(frame: pd.DataFrame, *columns: str) -> pa.Table:

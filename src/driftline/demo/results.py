@@ -139,6 +139,45 @@ def _compare(month: Month) -> str:
     return "[green]better[/]" if month.realised > month.estimated else "[red]worse[/]"
 
 
+def draw_versions(before: Sequence[Month], after: Sequence[Month]) -> Table:
+    """Draw what two versions of the model were worth, month by month, on the same flights."""
+    table = Table(title="Area under the ROC curve of both versions", title_justify="left", pad_edge=False)
+    table.add_column("month", style="bold", no_wrap=True)
+    for name in ("version 1", "version 2", "change"):
+        table.add_column(name, justify="right", no_wrap=True)
+    known = {month.month: month for month in before}
+    for new in after:
+        old = known.get(new.month)
+        if old is None or old.realised is None or new.realised is None:
+            continue
+        gain = new.realised - old.realised
+        table.add_row(
+            new.month,
+            _format_interval(old.realised, old.lower, old.upper),
+            _format_interval(new.realised, new.lower, new.upper),
+            f"[{'green' if gain > 0 else 'red'}]{gain:+.3f}[/]",
+        )
+    return table
+
+
+def draw_alerts(alerts: Sequence[dict[str, Any]]) -> Table:
+    """Draw the alerts that fired, by when their window ended."""
+    table = Table(title=f"{len(alerts)} alerts in nine months", title_justify="left", pad_edge=False)
+    for name in ("day", "rule", "version", "severity", "number", "threshold", "how it ended"):
+        table.add_column(name, no_wrap=True)
+    for alert in alerts:
+        table.add_row(
+            alert["opened_at"][:10],
+            alert["rule_id"].partition(".")[2],
+            alert["version"],
+            alert["severity"],
+            f"{alert['metric_value']:.3g}",
+            f"{alert['threshold']:.3g}",
+            alert["ended"] or "open",
+        )
+    return table
+
+
 def count_events(drift: dict[str, Any]) -> int:
     """Count the events behind a series: its score is never missing."""
     score = next(feature for feature in drift["features"] if feature["feature_name"] == "__score__")

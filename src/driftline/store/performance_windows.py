@@ -112,7 +112,7 @@ def mark_windows(
 def list_due_windows(
     conn: Connection, now: int, *, allowed_lateness_s: float, limit: int = 1000
 ) -> list[PerformanceWindow]:
-    """List windows whose predictions or labels have changed since they were computed, each version's newest first.
+    """List windows whose predictions or labels have changed since they were computed, each version's oldest first.
 
     A window is computed once it has closed: its drift's has, or where there is none, when it and the allowed
     lateness are over. Then young ones, by when they came, at most every 15 seconds, others at most hourly.
@@ -128,7 +128,7 @@ def list_due_windows(
           AND (w.computed_at IS NULL OR w.computed_at <= %(now)s::timestamptz - CASE
                WHEN w.created_at > %(now)s::timestamptz - %(young)s::interval THEN %(often)s::interval
                ELSE %(seldom)s::interval END)
-        ORDER BY row_number() OVER (PARTITION BY w.version_no ORDER BY w.window_end DESC), w.window_id
+        ORDER BY row_number() OVER (PARTITION BY w.version_no ORDER BY w.window_end), w.window_id
         LIMIT %(limit)s
         """,
         {
