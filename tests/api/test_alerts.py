@@ -143,6 +143,14 @@ def test_somebody_is_on_an_incident(fraud: httpx.Client, database: Database) -> 
     assert len(fraud.get("/audit", params={"after": page["next"]}).json()["entries"]) == 1
 
 
+def test_what_fires_later_can_be_acknowledged_by_the_same_person(fraud: httpx.Client, database: Database) -> None:
+    incident_id = fire(database).incident_id
+    first = acknowledge(fraud, incident_id, by="ana").json()
+    fire(database, feature_name="age", fired_at=read_clock())
+    again = acknowledge(fraud, incident_id, by="ana").json()
+    assert again["acknowledged_at"] > first["acknowledged_at"]
+
+
 def test_an_incident_that_is_over_or_not_there_is_not_acknowledged(
     fraud: httpx.Client, database: Database
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from driftline.api.moments import read_clock
 from driftline.core.decision import Decision, Reason
 from driftline.core.notice import Kind
 from driftline.store.database import Database
@@ -94,6 +95,8 @@ def test_acknowledged_by_an_alert_or_by_the_incident(run: Callable[..., Run], da
     done = run("alerts", "ack", alert.alert_id, "--by", "ana", "--comment", "on it")
     assert (done.code, done.out) == (0, "incident 1 of fraud, 1 open alert: ana is on it\n")
     assert "ana: on it" in run("alerts", "show", alert.alert_id).out
+    fire(database, feature_name="age", fired_at=read_clock())
+    assert "1 with 1 other alert: ana is on it; 1 fired since" in run("alerts", "show", alert.alert_id).out
     other = json.loads(run("alerts", "ack", "--incident", 1, "--by", "bob", "--json", "-").out)
     assert other["acknowledged_by"] == "bob"
     assert run("alerts", "ack", 99).code == 2

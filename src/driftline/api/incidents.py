@@ -21,7 +21,7 @@ from driftline.store.alerts import Alert, count_incident_alerts, list_incident_a
 from driftline.store.audit import list_audit, record_audit
 from driftline.store.decisions import StoredDecision, list_decisions
 from driftline.store.deliveries import Status, StoredDelivery, list_deliveries
-from driftline.store.incidents import acknowledge_incident, get_incident, list_incidents
+from driftline.store.incidents import Incident, acknowledge_incident, get_incident, list_incidents
 from driftline.workers.notices import read_alert
 
 router = APIRouter(tags=["alerts"])
@@ -93,9 +93,9 @@ def show(incident_id: IncidentInPath, database: OpenDatabase) -> dict[str, Any]:
     responses=describe_problems("not-found", "conflict", "invalid-request"),
 )
 def acknowledge(incident_id: IncidentInPath, body: Acknowledgement, database: OpenDatabase) -> dict[str, Any]:
-    """Say that somebody is on an incident: it is not escalated, and nobody is reminded of it.
+    """Say that somebody is on an incident: until something new fires, it is not escalated and nobody is reminded.
 
-    Said again by the same person it changes nothing; said by another, they are on it from now on.
+    Said again by the same person, with nothing new, it changes nothing; said by another, it is they from now on.
     """
     now = read_clock()
     with database.transaction() as conn:
@@ -104,7 +104,7 @@ def acknowledge(incident_id: IncidentInPath, body: Acknowledgement, database: Op
             raise Refusal(
                 "conflict", f"incident {incident_id} is over since {format_moment(incident.resolved_at)}"
             )
-        if incident.acknowledged_by != body.by:
+        if incident.acknowledged_by != body.by or _has_news(incident, list_incident_alerts(conn, incident_id)):
             acknowledge_incident(conn, incident_id, body.by, now)
         record_audit(
             conn,
@@ -131,6 +131,11 @@ def _show(conn: Connection, incident_id: int) -> dict[str, Any]:
         "decisions": [_describe_decision(each) for each in decided],
         "history": [describe_entry(each) for each in done],
     }
+
+
+def _has_news(incident: Incident, alerts: Sequence[Alert]) -> bool:
+    """Tell whether an open alert has fired since the incident was acknowledged."""
+    return any(alert.is_open and alert.fired_at > (incident.acknowledged_at or 0) for alert in alerts)
 
 
 def _write_title(alerts: Sequence[Alert]) -> str:

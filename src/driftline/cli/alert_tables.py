@@ -1,6 +1,7 @@
 """Alerts on a terminal: a table of them, and all that is known of one."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -53,7 +54,13 @@ def _list_facts(alert: Mapping[str, Any], incident: Mapping[str, Any]) -> list[t
     state = "open" if alert["open"] else f"{alert['ended']}, {show_local(alert['resolved_at'])}"
     who, others = incident["acknowledged_by"], len(incident["alerts"]) - 1
     comments = [each for each in reversed(incident["history"]) if "comment" in each["details"]]
+    since = incident["acknowledged_at"]
+    news = sum(
+        each["open"] and since is not None and _read(each["fired_at"]) > _read(since)
+        for each in incident["alerts"]
+    )
     on_it = f"{who} is on it" if who else "nobody has acknowledged it"
+    on_it += f"; {news:,} fired since" if news else ""
     facts = [
         ("alert", f"{alert['alert_id']}, {alert['severity']}, {state}"),
         ("model", f"{alert['model_id']} {alert['version']}"),
@@ -73,6 +80,10 @@ def _list_facts(alert: Mapping[str, Any], incident: Mapping[str, Any]) -> list[t
         "done": alert["action_taken"],
     }
     return facts + [(name, value) for name, value in more.items() if value]
+
+
+def _read(moment: str) -> datetime:
+    return datetime.fromisoformat(moment)
 
 
 def _say_what(alert: Mapping[str, Any]) -> str:

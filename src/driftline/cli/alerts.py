@@ -114,7 +114,7 @@ def ack(
     url: UrlOption = DEFAULT_URL,
     json: JsonOption = None,
 ) -> None:
-    """Say that you are on an incident, and so on all alerts in it: nobody is reminded, and it is not escalated."""
+    """Say that you are on an incident, with all its alerts: until more fires, nobody is reminded or called in."""
     if (alert_id is None) == (incident is None):
         raise typer.BadParameter("give the id of an alert, or --incident")
     with open_server(url) as server:
