@@ -18,6 +18,7 @@ from driftline.notify.secret import Secret
 from driftline.notify.text import clean, clean_line, cut, list_breaches, list_facts, list_links, width
 
 URL = "https://slack.com/api"
+JSON = "application/json; charset=utf-8"
 
 # Slack allows 3,000 characters a section, and some 13,200 in all blocks of a message (slackapi/bolt-js#2509).
 _MOST_HEADER, _MOST_SECTION, _MOST_LINE, _MOST_FALLBACK = 150, 2900, 200, 3000
@@ -41,11 +42,15 @@ class SlackWebhook:
 
 @dataclass(frozen=True, slots=True)
 class SlackBot:
-    """A channel (its id), through a bot with the scope `chat:write` that is a member of it."""
+    """A channel (its id), through a bot with the scope `chat:write` that is a member of it.
+
+    `chart` is whether a chart follows in the thread of the first message, for which it needs `files:write`.
+    """
 
     token: Secret
     channel: str
     url: str = URL
+    chart: bool = True
 
 
 def payload(notice: Notice) -> dict[str, Any]:
@@ -105,21 +110,23 @@ class _NoThread(Exception):
 
 
 def _post(client: httpx.Client, bot: SlackBot, message: dict[str, Any]) -> str:
-    """Post as a bot: Slack says with status 200, too, that it did not post."""
+    body = encode({"channel": bot.channel, **message})
+    return str(ask(client, bot, "chat.postMessage", body, JSON).get("ts", ""))
+
+
+def ask(client: httpx.Client, bot: SlackBot, method: str, body: bytes, media_type: str) -> dict[str, Any]:
+    """Call a method of the API as a bot: Slack says with status 200, too, that it refused."""
     answer = call(
         client,
         "POST",
-        f"{bot.url.rstrip('/')}/chat.postMessage",
-        body=encode({"channel": bot.channel, **message}),
-        headers={
-            "Authorization": f"Bearer {bot.token.reveal()}",
-            "Content-Type": "application/json; charset=utf-8",
-        },
+        f"{bot.url.rstrip('/')}/{method}",
+        body=body,
+        headers={"Authorization": f"Bearer {bot.token.reveal()}", "Content-Type": media_type},
         secrets=[bot.token],
     )
-    content = answer.content if isinstance(answer.content, dict) else {}
+    content: dict[str, Any] = answer.content if isinstance(answer.content, dict) else {}
     if content.get("ok") is True:
-        return str(content.get("ts", ""))
+        return content
     if content.get("error") == "thread_not_found":
         raise _NoThread
     raise Undelivered(Delivery(_judge(content), f"Slack: {describe(_without_blocks(answer), [bot.token])}"))

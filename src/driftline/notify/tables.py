@@ -63,6 +63,7 @@ class SlackTable(Routed):
     token: Source | None = None
     channel: Text | None = None
     api_url: Address = slack.URL
+    chart: bool = True
 
     @model_validator(mode="after")
     def _check_way(self) -> Self:
@@ -73,7 +74,7 @@ class SlackTable(Routed):
     def receiver(self, read: ReadSecret) -> Receiver:
         """Give the channel, in one of two ways."""
         if self.token is not None and self.channel is not None:
-            return SlackBot(read(self.token, "token"), self.channel, self.api_url)
+            return SlackBot(read(self.token, "token"), self.channel, self.api_url, self.chart)
         return SlackWebhook(read(self.url or "", "url"))
 
 

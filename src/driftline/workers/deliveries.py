@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 
 import httpx
 import structlog
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 
-from driftline.core.notice import Kind
+from driftline.core.notice import Kind, Notice
 from driftline.core.window import DAY, MICROSECONDS
 from driftline.notify.call import open_client
 from driftline.notify.delivery import Delivery, Result, pause_before_retry
 from driftline.notify.destination import Destination, send
+from driftline.notify.slack import SlackBot
+from driftline.notify.slack_chart import send_chart
 from driftline.store.database import Database
 from driftline.store.deliveries import (
     CHANNEL,
@@ -32,6 +34,8 @@ from driftline.store.deliveries import (
     postpone_delivery,
     refuse_abandoned,
 )
+from driftline.workers.catalog import Catalog
+from driftline.workers.charts import read_chart
 from driftline.workers.retry import keep_running
 
 KEPT = 7 * DAY
@@ -85,6 +89,8 @@ class Courier:
         self._copied = [kind for kind in Kind if destination.shows_copies(kind)]
         self._rng = random.Random()
         self._unrecorded: tuple[StoredDelivery, Delivery] | None = None
+        self._catalog = Catalog()
+        self._draws = isinstance(destination.receiver, SlackBot) and destination.receiver.chart
 
     def bind(self, database: Database, stop: threading.Event) -> Callable[[], None]:
         """Give the work of a thread."""
@@ -115,7 +121,25 @@ class Courier:
         end = self._send(client, delivery, thread)
         self._unrecorded = delivery, end
         self.record(conn)
+        if self._draws and delivery.notice.kind is Kind.TRIGGER and end.result is Result.SENT:
+            self._add_chart(conn, client, delivery.notice, thread or end.reference)
         return end
+
+    def _add_chart(self, conn: Connection, client: httpx.Client, notice: Notice, thread: str) -> None:
+        """Add a chart to a message that was sent; whatever happens, there was the message."""
+        assert isinstance(self._destination.receiver, SlackBot)
+        try:
+            chart = read_chart(conn, self._catalog, notice)
+            if chart is None:
+                return
+            end = send_chart(client, self._destination.receiver, chart, thread)
+        except OperationalError:
+            raise
+        except Exception as error:  # its text may hold a credential
+            end = Delivery(Result.RETRY, f"driftline failed: {type(error).__name__}")
+        if end.result is not Result.SENT:
+            self._draws = end.result is Result.RETRY
+            logger.warning("no chart was added", destination=self._destination.name, detail=end.detail)
 
     def record(self, conn: Connection) -> None:
         """Record what became of the last attempt, if it is not recorded yet."""
