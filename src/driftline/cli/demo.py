@@ -101,8 +101,8 @@ def _conclude(result: dict[str, Any]) -> str:
     total = sum(result["seconds"].values())
     retraining = result["retraining"]
     again = (
-        f"Version {retraining['retrained_as']} learned from March to May, and was better for as long as the season"
-        " was like that."
+        f"Version {retraining['retrained_as']} learned from March to May: better in {_count_better(result)} of"
+        f" {len(result['performance_after'])} months, until the season had changed again."
         if retraining.get("status") == "succeeded"
         else f"The proposal to retrain is {retraining['status'].replace('_', ' ')}."
     )
@@ -115,6 +115,12 @@ def _conclude(result: dict[str, Any]) -> str:
         f"In {surprises} of {len(result['performance'])} months its AUC was not what its scores had led to expect:"
         f" what delays flights had changed, and only labels show that.\n{again}"
     )
+
+
+def _count_better(result: dict[str, Any]) -> int:
+    """Count the months in which the second version did better than the first."""
+    before = {month["month"]: month["realised"] for month in result["performance"]}
+    return sum(month["realised"] > before[month["month"]] for month in result["performance_after"])
 
 
 @contextmanager

@@ -163,16 +163,15 @@ def draw_versions(before: Sequence[Month], after: Sequence[Month]) -> Table:
 def draw_alerts(alerts: Sequence[dict[str, Any]]) -> Table:
     """Draw the alerts that fired, by when their window ended."""
     table = Table(title=f"{len(alerts)} alerts in nine months", title_justify="left", pad_edge=False)
-    for name in ("day", "rule", "version", "severity", "number", "threshold", "how it ended"):
+    for name in ("day", "rule", "of", "severity", "number", "how it ended"):
         table.add_column(name, no_wrap=True)
     for alert in alerts:
         table.add_row(
-            alert["opened_at"][:10],
+            alert["opened_at"][5:10],
             alert["rule_id"].partition(".")[2],
-            alert["version"],
+            f"version {alert['version']}",
             alert["severity"],
             f"{alert['metric_value']:.3g}",
-            f"{alert['threshold']:.3g}",
             alert["ended"] or "open",
         )
     return table
