@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.duration import UNITS
 from driftline.core.errors import InvalidInput
 from driftline.core.moment import from_micros, to_micros
 from driftline.core.window import MICROSECONDS
 
 _RELATIVE = re.compile(r"([+-])(\d{1,6})([smhdw])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _FIRST, _LAST = 0, 253_402_214_400_000_000  # 9999-12-31, from which on windows have no end
 _LOST_PLUS = re.compile(r"(?<=\d) (\d\d:?\d\d)$")
 
@@ -45,7 +45,7 @@ def _read_moment(text: str, field: str, now: int) -> int:
     if text == "now":
         return now
     if match := _RELATIVE.fullmatch(text):
-        seconds = int(match[2]) * _UNITS[match[3]]
+        seconds = int(match[2]) * UNITS[match[3]]
         return now + (seconds if match[1] == "+" else -seconds) * MICROSECONDS
     try:
         moment = datetime.fromisoformat(_LOST_PLUS.sub(r"+\1", text))  # a + in a URL arrives as a space

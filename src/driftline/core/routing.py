@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from driftline.core.duration import parse_duration
 from driftline.core.errors import InvalidInput
 from driftline.core.moment import from_micros, to_micros
 from driftline.core.rules import Severity
-from driftline.core.window import MICROSECONDS
 
-_UNITS = {"m": 60, "h": 3600, "d": 86_400}
-_SPAN = re.compile(r"([1-9][0-9]{0,4})([mhd])")
 _HOURS = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)\s*-\s*([01]?\d|2[0-3]):([0-5]\d)")
 
 
@@ -116,15 +114,15 @@ def read_quiet_hours(text: str, time_zone: str = "UTC") -> QuietHours:
 def read_span(text: str, field: str) -> int | None:
     """Read a span of time such as 30m, 4h or 1d, in microseconds; None for "never".
 
-    >>> read_span("4h", "repeat_interval") // MICROSECONDS
+    >>> read_span("4h", "repeat_interval") // 1_000_000
     14400
     """
     if text == "never":
         return None
-    found = _SPAN.fullmatch(text)
-    if found is None:
-        raise InvalidInput(f"{field} {text!r}: write a span such as 30m, 4h or 1d, or never", field=field)
-    return int(found[1]) * _UNITS[found[2]] * MICROSECONDS
+    span = parse_duration(text, field)
+    if not span:
+        raise InvalidInput(f"{field} {text!r} is no time at all; write e.g. 30m, 4h or 1d, or never", field=field)
+    return span
 
 
 def check_time_zone(name: str) -> None:

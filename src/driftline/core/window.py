@@ -4,7 +4,6 @@ Times are int64 microseconds since the epoch. A window shorter than a day divide
 the epoch; a day is a calendar day of the model's time zone, so it can last 23 or 25 hours.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -12,12 +11,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from driftline.core.duration import UNITS, parse_duration
 from driftline.core.errors import InvalidInput
 from driftline.core.moment import from_micros, to_micros
 
 MICROSECONDS = 1_000_000
 DAY = 86_400 * MICROSECONDS
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,8 +37,10 @@ def parse_length(text: str) -> int:
     ...
     driftline.core.errors.InvalidInput: window '7m' does not divide a day; use e.g. 15m, 1h, 6h or 1d
     """
-    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text.strip())
-    length = int(match[1]) * _UNITS[match[2]] * MICROSECONDS if match else 0
+    try:
+        length = parse_duration(text)
+    except InvalidInput:
+        length = 0
     if not length or DAY % length or length < 60 * MICROSECONDS:
         raise InvalidInput(f"window {text!r} does not divide a day; use e.g. 15m, 1h, 6h or 1d", field="window")
     return length
@@ -52,8 +53,8 @@ def format_length(length: int) -> str:
     '1h'
     """
     seconds = length // MICROSECONDS
-    unit = next(unit for unit in ("d", "h", "m", "s") if seconds % _UNITS[unit] == 0)
-    return f"{seconds // _UNITS[unit]}{unit}"
+    unit = next(unit for unit in ("d", "h", "m", "s") if seconds % UNITS[unit] == 0)
+    return f"{seconds // UNITS[unit]}{unit}"
 
 
 def window_of(time: int, length: int, zone: ZoneInfo) -> Window:
