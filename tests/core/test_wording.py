@@ -58,6 +58,10 @@ def compose(cause: Cause, *alerts: Alert, news: tuple[Alert, ...] = (), kind: Ki
             [alert("model:reference_outdated", value=31.0 * 86_400)],
             "fraud 3: its reference is 31 days older than the version",
         ),
+        (
+            [alert("model:failed_windows", value=2.0)],
+            "fraud 3: the drift of 2 windows could not be computed",
+        ),
         ([alert("a"), alert("b", model_version="4")], "fraud 3 and 1 more: 2 features drifted"),
     ],
 )

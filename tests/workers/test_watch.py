@@ -11,6 +11,7 @@ import pytest
 from driftline.core.notice import Kind, Notice
 from driftline.core.rule_reading import read_rules, write_rules
 from driftline.core.rules import Comparison, Rule, Severity
+from driftline.core.silence import Matcher
 from driftline.core.system_rules import SYSTEM_MODEL, SYSTEM_RULES
 from driftline.log.errors import LogError
 from driftline.log.offsets import advance_offset
@@ -21,13 +22,16 @@ from driftline.settings import Settings
 from driftline.store.alert_rules import upsert_rules
 from driftline.store.alerts import Alert, AlertFilter, list_alerts
 from driftline.store.clocks import RelayClock, advance_partition_clock, advance_relay_clock
-from driftline.store.deliveries import NewDelivery, Status, add_deliveries, end_delivery
+from driftline.store.deliveries import NewDelivery, Status, add_deliveries, end_delivery, list_deliveries
 from driftline.store.incidents import list_incidents, place_incident
+from driftline.store.silences import add_silence
 from driftline.store.versions import create_version
 from driftline.workers import watch as watch_module
 from driftline.workers.joiner import CONSUMER as JOINER
+from driftline.workers.notices import Teller
 from driftline.workers.up import read_clock
 from driftline.workers.watch import Watch, run_watch
+from tests.timelines import route
 from tests.workers.plant import DAY, MINUTE, SECOND, Plant, make_batch, make_reference, wait_for
 
 
@@ -196,6 +200,59 @@ def test_a_destination_that_refuses_is_one_alert_until_something_gets_through(pl
     assert [each.ended for each in fired(plant)] == ["recovered"]
 
 
+def end_all(plant: Plant, destination: str, status: Status, now: int) -> int:
+    """Let a destination answer all that waits for it; gives how many notices that were."""
+    with plant.database.transaction() as conn:
+        waiting = list_deliveries(conn, destination=destination, status=Status.PENDING)
+        for delivery in waiting:
+            end_delivery(conn, delivery.delivery_id, status, now)
+    return len(waiting)
+
+
+def test_the_notice_of_a_failing_destination_does_not_loop(plant: Plant, start: int) -> None:
+    """With the worker of notices: a day in which the chat refuses all, and then takes all again."""
+    with_destinations(plant, "chat", "pager")
+    teller = Teller(plant.database, (route("chat"), route("pager")), plant.settings)
+    count(plant, start + 5 * DAY)
+    deliver(plant, open_incident(plant, start), "chat", start, Status.REFUSED)
+    refused, paged = 0, 0
+    for minute in range(1, 24 * 60, 40):
+        now = start + minute * MINUTE
+        look(plant, now)
+        teller.look_at_all(now)
+        refused += end_all(plant, "chat", Status.REFUSED, now)
+        paged += end_all(plant, "pager", Status.SENT, now)
+    (alert,) = fired(plant)
+    assert alert.is_open
+    assert 1 <= paged <= refused <= 24 / 4 + 1  # once, and repeated while nobody acknowledges it
+    now += 40 * MINUTE
+    deliver(plant, alert.incident_id, "chat", now, Status.SENT)
+    look(plant, now + MINUTE)
+    teller.look_at_all(now + MINUTE)
+    assert (
+        end_all(plant, "chat", Status.SENT, now + MINUTE)
+        == end_all(plant, "pager", Status.SENT, now + MINUTE)
+        == 1
+    )
+    for minute in range(2, 60, 8):
+        look(plant, now + minute * MINUTE)
+        teller.look_at_all(now + minute * MINUTE)
+    assert [each.ended for each in fired(plant)] == ["recovered"]
+    assert end_all(plant, "chat", Status.SENT, now) == end_all(plant, "pager", Status.SENT, now) == 0
+
+
+def test_what_driftline_says_of_itself_can_be_silenced(plant: Plant, start: int) -> None:
+    with plant.database.transaction() as conn:
+        matcher = Matcher(model=SYSTEM_MODEL, rule="driftline.consumer_lag")
+        add_silence(conn, matcher, start, start + DAY, "ana", "the profiler moves house", start)
+    for minute in range(6):
+        look(plant, start + minute * MINUTE)
+    assert len(fired(plant)) == 1
+    Teller(plant.database, (route("chat"),), plant.settings).look_at_all(start + 6 * MINUTE)
+    with plant.database.transaction() as conn:
+        assert list_deliveries(conn) == []
+
+
 def test_a_notice_on_its_way_for_ten_minutes_has_failed(plant: Plant, start: int) -> None:
     with_destinations(plant, "chat")
     delivery_id = deliver(plant, open_incident(plant, start), "chat", start, None)
@@ -252,6 +309,23 @@ def test_a_version_with_the_reference_of_an_old_one_is_told(plant: Plant) -> Non
     assert alert.metric_value == pytest.approx(31 * 86_400, abs=100)
     plant.refer(make_reference(seed=7), version="4", valid_from=1)
     look(plant, now + 10 * MINUTE)
+    assert fired(plant, model_id="fraud")[0].ended == "recovered"
+
+
+def test_windows_whose_drift_could_not_be_computed_are_told(plant: Plant) -> None:
+    base = read_clock() // DAY * DAY - 2 * DAY
+    plant.send(make_batch(range(200), base), make_batch(["last"], base + 3 * 60 * MINUTE))
+    plant.drain()
+    plant.let_pass(1_000)
+    plant.cycle()
+    plant.execute("UPDATE windows SET failed_at = now(), seq = seq + 1 WHERE row_count = 200")
+    now = read_clock() + 60 * MINUTE
+    look(plant, now)
+    (alert,) = fired(plant, model_id="fraud")
+    assert (alert.rule_id, alert.metric_value, alert.severity) == ("driftline.failed_windows", 1, "HIGH")
+    plant.now = now + 70 * MINUTE
+    plant.cycle()
+    look(plant, now + 70 * MINUTE)
     assert fired(plant, model_id="fraud")[0].ended == "recovered"
 
 

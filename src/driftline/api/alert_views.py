@@ -74,7 +74,7 @@ def describe_incident(incident: Incident) -> dict[str, Any]:
 def _find_numbers(alert: Alert) -> str | None:
     """Give path and query of the series that the alert was judged by, from its windows on; None for none."""
     metric = find_metric(alert.metric_type)
-    if metric.kind in (Kind.SYSTEM, Kind.REFERENCE):
+    if metric.kind in (Kind.SYSTEM, Kind.VERSION):
         return None
     asked = {"version": alert.model_version}
     if alert.windows:

@@ -20,7 +20,7 @@ class Kind(StrEnum):
     LABELS = "labels"  # of a model: needs mature labels
     ESTIMATE = "estimate"  # of a model: needs no labels
     SYSTEM = "system"  # of a part of driftline itself, which stands for the feature
-    REFERENCE = "reference"  # of a model version: what it is compared with
+    VERSION = "version"  # of a model version: what it needs to be watched, and lacks
 
 
 OF_PERFORMANCE = (Kind.LABELS, Kind.ESTIMATE)
@@ -76,8 +76,9 @@ METRICS = {
         Metric("consumer_lag", "consumer_lag", Kind.SYSTEM, True),
         Metric("cycle_delay", "cycle_delay", Kind.SYSTEM, True),
         Metric("delivery_failures", "delivery_failures", Kind.SYSTEM, True),
-        Metric("reference_missing", "reference_missing", Kind.REFERENCE, True),
-        Metric("reference_outdated", "reference_outdated", Kind.REFERENCE, True),
+        Metric("reference_missing", "reference_missing", Kind.VERSION, True),
+        Metric("reference_outdated", "reference_outdated", Kind.VERSION, True),
+        Metric("failed_windows", "failed_windows", Kind.VERSION, True),
     )
 }
 """The metrics by name; beside them every model has `performance_<metric>` and `estimated_<metric>`."""

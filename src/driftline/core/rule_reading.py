@@ -193,7 +193,7 @@ def _check_comparison(rule: Rule, kind: Kind) -> None:
         if kind in (Kind.DRIFT, Kind.SHARE):
             fix = "it is a distance from the reference already; compare it with above"
             raise InvalidInput(f"{rule.metric} has no baseline: {fix}", field="comparison")
-        if kind in (Kind.SYSTEM, Kind.REFERENCE):
+        if kind in (Kind.SYSTEM, Kind.VERSION):
             raise InvalidInput(f"{rule.metric} has no baseline: compare it with above", field="comparison")
         if rule.threshold < 0:
             raise InvalidInput(f"threshold is {rule.threshold}; a drop is 0 or more", field="threshold")

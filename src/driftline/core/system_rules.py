@@ -11,8 +11,8 @@ SYSTEM_MODEL = "driftline"
 """The model that driftline's own alerts are of; no other can have its name."""
 STEP = 60 * MICROSECONDS
 """The windows in which driftline's parts are judged, microseconds."""
-REFERENCE_STEP = 10 * STEP
-"""Those in which references are."""
+VERSION_STEP = 10 * STEP
+"""Those in which versions are."""
 
 SYSTEM_RULES = (
     Rule(
@@ -62,8 +62,17 @@ SYSTEM_RULES = (
         recover_windows=1,
         severity=Severity.LOW,
     ),
+    Rule(
+        "driftline.failed_windows",
+        "failed_windows",
+        Comparison.ABOVE,
+        0,
+        consecutive_windows=1,
+        recover_windows=1,
+        severity=Severity.HIGH,
+    ),
 )
-"""Thresholds are seconds, and of `delivery_failures` notices that failed since one last got through."""
+"""Thresholds are seconds, but of `delivery_failures` notices and of `failed_windows` windows."""
 
 
 def find_system_rule(rule_id: str) -> Rule | None:

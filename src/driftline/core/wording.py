@@ -20,6 +20,7 @@ _PHRASES = {
     "delivery_failures": "{name} does not take notices ({value:.0f} failed)",
     "reference_missing": "no reference; samples have waited {span} for it",
     "reference_outdated": "its reference is {span} older than the version",
+    "failed_windows": "the drift of {value:.0f} windows could not be computed",
 }
 
 

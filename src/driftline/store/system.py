@@ -1,6 +1,6 @@
-"""What driftline knows of itself: how long windows wait, which notices failed, which references are missing."""
+"""What driftline knows of itself: how long windows wait, which notices failed, what versions lack."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from psycopg import Connection
@@ -97,28 +97,30 @@ def count_failed_deliveries(conn: Connection, now: int, destinations: Sequence[s
 
 
 @dataclass(frozen=True, slots=True)
-class ReferenceState:
-    """What a version with traffic lacks, in seconds; 0 where nothing.
+class VersionState:
+    """What a version lacks; 0 where nothing.
 
-    `missing` is how long samples have waited for a reference, `outdated` how much older than the version its
-    reference is, when an earlier version had it first.
+    `reference_missing` is how many seconds samples have waited for a reference, `reference_outdated` how many
+    seconds older than the version its reference is, when an earlier version had it first; `failed_windows` counts
+    those whose drift could not be computed.
     """
 
     model_id: str
     model_version: str
-    missing: float
-    outdated: float
+    reference_missing: float
+    reference_outdated: float
+    failed_windows: int
 
 
-def list_reference_states(
-    conn: Connection, now: int, rule_ids: Sequence[str], metrics: Sequence[str]
-) -> list[ReferenceState]:
-    """List versions that wait for a reference, or whose reference is older than they are.
+def list_version_states(
+    conn: Connection, now: int, rule_ids: Collection[str], metrics: Collection[str]
+) -> list[VersionState]:
+    """List versions that wait for a reference, whose reference is older than they are, or whose windows failed.
 
-    Versions count while something comes for them: in the last day. And those of which these rules, or rules on
-    these metrics, know something.
+    References count while something comes for their version: in the last day. And those versions are listed of
+    which these rules, or rules on these metrics, know something.
     """
-    with conn.cursor(row_factory=class_row(ReferenceState)) as cursor:
+    with conn.cursor(row_factory=class_row(VersionState)) as cursor:
         cursor.execute(
             """
             WITH waiting AS (
@@ -136,19 +138,25 @@ def list_reference_states(
                 JOIN model_versions v USING (model_id, model_version)
                 JOIN model_references r ON r.model_id = c.model_id AND r.grid_id = c.grid_id
                 GROUP BY c.model_id, c.model_version, v.created_at
+            ), failed AS (
+                SELECT model_id, model_version, count(*) AS windows FROM windows
+                WHERE failed_at IS NOT NULL GROUP BY model_id, model_version
             ), known AS (
                 SELECT DISTINCT s.model_id, s.model_version FROM alert_states s
                 LEFT JOIN alert_rules r USING (rule_id)
                 WHERE s.rule_id = ANY(%(rules)s) OR r.metric_type = ANY(%(metrics)s)
             )
             SELECT v.model_id, v.model_version,
-                   greatest(coalesce(extract(epoch FROM %(now)s - w.since), 0), 0)::float8 AS missing,
-                   greatest(coalesce(a.seconds, 0), 0) AS outdated
+                   greatest(coalesce(extract(epoch FROM %(now)s - w.since), 0), 0)::float8
+                       AS reference_missing,
+                   greatest(coalesce(a.seconds, 0), 0) AS reference_outdated,
+                   coalesce(f.windows, 0) AS failed_windows
             FROM model_versions v
             LEFT JOIN waiting w USING (model_id, model_version)
             LEFT JOIN aged a USING (model_id, model_version)
+            LEFT JOIN failed f USING (model_id, model_version)
             LEFT JOIN known k USING (model_id, model_version)
-            WHERE w.since IS NOT NULL OR a.seconds > 0 OR k.model_id IS NOT NULL
+            WHERE w.since IS NOT NULL OR a.seconds > 0 OR f.windows > 0 OR k.model_id IS NOT NULL
             ORDER BY v.model_id, v.model_version
             """,
             {

@@ -1,7 +1,7 @@
 """The watch: what is missing, and what is wrong with driftline itself, as alerts like all others.
 
-Windows without rows that should have had some, consumers behind the log, windows that wait, notices that do not
-get through, references that are missing or outdated. Several may run: what was judged is not judged again.
+Windows without rows that should have had some, consumers behind the log, windows that wait or fail, notices that
+do not get through, references that are missing or outdated. Several may run: what was judged is not judged again.
 """
 
 import threading
@@ -12,7 +12,8 @@ from psycopg import Connection
 
 from driftline.core.alert_window import JudgedWindow
 from driftline.core.drift import Status
-from driftline.core.system_rules import REFERENCE_STEP, STEP, SYSTEM_MODEL, SYSTEM_RULES
+from driftline.core.rule_metric import METRICS, Kind
+from driftline.core.system_rules import STEP, SYSTEM_MODEL, SYSTEM_RULES, VERSION_STEP
 from driftline.core.window import MICROSECONDS, Window
 from driftline.log.errors import LogError
 from driftline.log.log import Log
@@ -20,9 +21,9 @@ from driftline.settings import Settings
 from driftline.store.alert_states import Subject, delete_states, read_states
 from driftline.store.database import Database
 from driftline.store.system import (
-    ReferenceState,
+    VersionState,
     count_failed_deliveries,
-    list_reference_states,
+    list_version_states,
     read_oldest_due,
     read_oldest_unmeasured,
 )
@@ -34,7 +35,7 @@ from driftline.workers.lags import measure_lags
 from driftline.workers.rule_book import RuleBook
 
 LOOK_S = 15.0
-_OF_REFERENCES = ("reference_missing", "reference_outdated")
+_OF_VERSIONS = frozenset(name for name, metric in METRICS.items() if metric.kind is Kind.VERSION)
 
 
 def run_watch(
@@ -57,7 +58,7 @@ class Watch:
     def __init__(self, database: Database, log: Log, settings: Settings, *, gaps_from: int = 0) -> None:
         self._database, self._log, self._settings, self._gaps_from = database, log, settings, gaps_from
         self._book, self._gaps = RuleBook(), Gaps()
-        self._parts_until = self._references_until = 0
+        self._parts_until = self._versions_until = 0
 
     def look(self, now: int) -> None:
         """Judge what is over by now and was not judged before."""
@@ -65,13 +66,13 @@ class Watch:
             consumed_until = read_consumed_until(self._database, self._log)
         except LogError:  # consumers say how far they are behind
             consumed_until = None
-        part, reference = _last_window(now, STEP), _last_window(now, REFERENCE_STEP)
+        part, version = _last_window(now, STEP), _last_window(now, VERSION_STEP)
         if part.end > self._parts_until:
             self._judge_parts(part, consumed_until, now)
             self._parts_until = part.end
-        if reference.end > self._references_until:
-            self._judge_references(reference, now)
-            self._references_until = reference.end
+        if version.end > self._versions_until:
+            self._judge_versions(version, now)
+            self._versions_until = version.end
         end_replaced(self._database, now)
         if consumed_until is not None and now >= self._gaps_from:
             judge_gaps(self._database, self._book, self._settings, self._gaps, consumed_until, now)
@@ -100,18 +101,22 @@ class Watch:
         }
         return {name: 0.0 if at is None else max(now - at, 0) / MICROSECONDS for name, at in since.items()}
 
-    def _judge_references(self, window: Window, now: int) -> None:
+    def _judge_versions(self, window: Window, now: int) -> None:
         with self._database.transaction() as conn:
-            found = list_reference_states(conn, now, [rule.rule_id for rule in SYSTEM_RULES], _OF_REFERENCES)
+            found = list_version_states(conn, now, [rule.rule_id for rule in SYSTEM_RULES], _OF_VERSIONS)
         for state in found:
             with self._database.transaction() as conn:
                 lock_version(conn, state.model_id, state.model_version)
-                self._judge_reference(conn, state, window, now)
+                self._judge_version(conn, state, window, now)
 
-    def _judge_reference(self, conn: Connection, state: ReferenceState, window: Window, now: int) -> None:
+    def _judge_version(self, conn: Connection, state: VersionState, window: Window, now: int) -> None:
         key = (state.model_id, state.model_version)
-        rules = [rule for rule in (*SYSTEM_RULES, *self._book.find(conn, *key)) if rule.metric in _OF_REFERENCES]
-        totals = {"reference_missing": state.missing, "reference_outdated": state.outdated}
+        rules = [rule for rule in (*SYSTEM_RULES, *self._book.find(conn, *key)) if rule.metric in _OF_VERSIONS]
+        totals = {
+            "reference_missing": state.reference_missing,
+            "reference_outdated": state.reference_outdated,
+            "failed_windows": float(state.failed_windows),
+        }
         judge(conn, rules, JudgedWindow(*key, window=window, pool_start=window.start, totals=totals), now)
         after = read_states(conn, *key, "", [rule.rule_id for rule in rules])
         settled = [name for name, states in after.items() if not states.moving and not states.loud.any()]
