@@ -91,7 +91,11 @@ def test_only_those_without_a_key_show_a_copy():
         ("pager", {"severities": []}, "severities: "),
         ("pager", {"quiet_hours": "22-7"}, "quiet_hours: quiet_hours '22-7': write them as 22:00-07:00"),
         ("pager", {"time_zone": "Mars"}, "time_zone: time_zone 'Mars' is not known"),
-        ("pager", {"repeat_interval": "1 day"}, "repeat_interval: it '1 day' is no duration; write e.g. 90s, 30m, 24h or 7d"),
+        (
+            "pager",
+            {"repeat_interval": "1 day"},
+            "repeat_interval: it '1 day' is no duration; write e.g. 90s, 30m, 24h or 7d",
+        ),
         ("pager", {"url": "events.pagerduty.com"}, "url: it must begin with http:// or https://"),
         ("tickets", {"url": "https://me:R0123-secret@jira"}, "url: it must not hold a user or password"),
         ("chat", {"token": "env:KEY"}, "give either url, an incoming webhook, or token and channel of a bot"),
