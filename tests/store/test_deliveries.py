@@ -122,6 +122,13 @@ def test_an_attempt_that_was_cut_off_is_made_again_and_counted(conn: Connection,
     assert (taken.attempts, taken.maybe_repeated) == (3, 1)
 
 
+def test_a_clock_that_is_ahead_delays_nothing(conn: Connection, incident: int) -> None:
+    (delivery_id,) = add(conn, incident, Kind.TRIGGER, now=NOW + 60 * SECOND)
+    assert begin(conn) is not None
+    postpone_delivery(conn, delivery_id, NOW + SECOND, "503")
+    assert begin(conn) is None
+
+
 def test_what_may_have_arrived_is_counted(conn: Connection, incident: int) -> None:
     (delivery_id,) = add(conn, incident, Kind.TRIGGER)
     assert begin(conn) is not None

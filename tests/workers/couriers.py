@@ -11,7 +11,10 @@ import pytest
 from driftline.core.notice import Kind
 from driftline.core.routing import Route
 from driftline.core.rules import Severity
+from driftline.notify.alertmanager import Alertmanager
+from driftline.notify.apprise import Apprise
 from driftline.notify.destination import Destination
+from driftline.notify.jira import Jira
 from driftline.notify.pagerduty import PagerDuty
 from driftline.notify.secret import Secret
 from driftline.notify.slack import SlackBot, SlackWebhook
@@ -40,6 +43,9 @@ def reach(kind: str, url: str, name: str = "") -> Destination:
         "pagerduty": PagerDuty(Secret("R0UTING"), url),
         "slack": SlackWebhook(Secret(f"{url}/services/T000")),
         "bot": SlackBot(Secret(TOKEN), "C123", url),
+        "jira": Jira(url, "ML", Secret("ATATT-0123456789")),
+        "alertmanager": Alertmanager(url),
+        "apprise": Apprise(Secret(f"{url.replace('http', 'json')}/tk-0123456789?rto=0.3&cto=0.3")),
         "webhook": Webhook(Secret(f"{url}/hook"), Secret("k3y-of-the-hook")),
     }
     return Destination(kind, Route(name or kind), receivers[kind])

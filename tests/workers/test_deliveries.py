@@ -11,16 +11,20 @@ from structlog.testing import capture_logs
 
 from driftline.core.errors import InvalidInput
 from driftline.core.notice import Kind
+from driftline.core.routing import Route
 from driftline.core.window import DAY
 from driftline.log.postgres_log import PostgresLog
 from driftline.notify.delivery import Delivery, Result
-from driftline.notify.destination import read_destinations
+from driftline.notify.destination import Destination, read_destinations
+from driftline.notify.email import Email
 from driftline.settings import Settings
 from driftline.store.database import Database
 from driftline.store.deliveries import begin_delivery, hold_destination
 from driftline.workers import deliveries
 from driftline.workers.up import read_clock, run_workers
 from tests.notify.provider import HALF, HANG_UP, SILENT, Provider, Reply, Request, run_provider
+from tests.notify.smtp import run_mailbox
+from tests.notify.test_jira import SmallJira
 from tests.workers.couriers import TOKEN, accept, add, deliver, ended, hurry, reach, read, titles
 from tests.workers.plant import wait_for
 
@@ -76,33 +80,56 @@ def test_a_dead_destination_delays_no_other(database: Database, provider: Provid
     assert len(provider.requests) == 60
 
 
-@pytest.mark.parametrize(
-    "troubles",
-    [
-        [Reply(429, {"message": "slow"}, {"Retry-After": "0"}), Reply(429)],
-        [Reply(500), Reply(502, "<html>"), Reply(503, None, {"Retry-After": "0"})],
-        [HANG_UP],
-        [HALF],
-        [SILENT],
-        [Reply(500), HANG_UP, HALF, SILENT, Reply(429), HANG_UP],
-    ],
-    ids=["429", "5xx", "hang-up", "half an answer", "time-out", "all"],
-)
-@pytest.mark.parametrize("kind", ["webhook", "slack", "pagerduty"])
-def test_no_notice_is_lost(database: Database, provider: Provider, kind: str, troubles: list[Reply]) -> None:
-    provider.troubles = list(troubles)
+TROUBLES = {
+    "429": [Reply(429, {"message": "slow"}, {"Retry-After": "0"}), Reply(429)],
+    "5xx": [Reply(500), Reply(502, "<html>"), Reply(503, None, {"Retry-After": "0"})],
+    "hang-up": [HANG_UP],
+    "half an answer": [HALF],
+    "time-out": [SILENT],
+    "all": [Reply(500), HANG_UP, HALF, SILENT, Reply(429), HANG_UP],
+}
+DAYS = [("webhook", day) for day in TROUBLES] + [("slack", day) for day in TROUBLES]
+DAYS += [(kind, "all") for kind in ("bot", "pagerduty", "jira", "alertmanager", "apprise")]
+
+
+@pytest.mark.parametrize(("kind", "day"), DAYS)
+def test_no_notice_is_lost(database: Database, provider: Provider, kind: str, day: str) -> None:
+    """Whatever the provider answers; copies are counted where there is no key against them."""
+    if kind == "jira":
+        provider.answer = jira = SmallJira(is_cloud=False)
+    provider.troubles = list(TROUBLES[day])
     with deliver(database, reach(kind, provider.url)):
         add(database, [kind], *LIFE)
         wait_for(lambda: ended(database))
     sent = read(database)
     assert [each.status for each in sent] == ["sent"] * 3
-    assert sum(each.attempts for each in sent) == 3 + len(troubles)
-    unclear = sum(trouble in (HANG_UP, HALF, SILENT) for trouble in troubles)
-    assert sum(each.maybe_repeated for each in sent) == (unclear if kind == "slack" else 0)
+    assert sum(each.attempts for each in sent) == 3 + len(TROUBLES[day])
+    unclear = sum(trouble in (HANG_UP, HALF, SILENT) for trouble in TROUBLES[day])
+    copied = kind in ("slack", "bot", "apprise")
+    assert sum(each.maybe_repeated for each in sent) == (unclear if copied else 0)
     if kind == "webhook":
         keys = [request.headers["Idempotency-Key"] for request in provider.requests]
         assert sorted(set(keys)) == [str(each.delivery_id) for each in sent]
         assert keys == sorted(keys)
+    if kind == "jira":
+        assert [(issue["status"], len(issue["comments"])) for issue in jira.issues] == [("done", 2)]
+
+
+def test_no_mail_is_lost(database: Database) -> None:
+    with run_mailbox() as mailbox:
+        email = Email("127.0.0.1", "driftline@example.com", ("ana@example.com",), mailbox.port, starttls=False)
+        mailbox.replies = {"MAIL": "451 try later"}
+        with deliver(database, Destination("email", Route("email"), email)):
+            add(database, ["email"], *LIFE)
+            wait_for(lambda: read(database)[0].attempts > 1)
+            mailbox.replies = {"END": ""}
+            wait_for(lambda: read(database)[0].maybe_repeated > 1)
+            mailbox.replies = {}
+            wait_for(lambda: ended(database))
+    sent = read(database)
+    assert [each.status for each in sent] == ["sent"] * 3
+    assert [mail["Subject"].rpartition(" ")[2] for mail in mailbox.mails] == ["0", "1", "2"]
+    assert [each.maybe_repeated > 0 for each in sent] == [True, False, False]
 
 
 def test_an_outage_is_waited_out(database: Database) -> None:

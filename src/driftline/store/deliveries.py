@@ -141,7 +141,8 @@ def begin_delivery(
                maybe_repeated = d.maybe_repeated + (d.sending_since IS NOT NULL AND d.kind = ANY(%(copied)s))::int
         WHERE d.delivery_id = (
             SELECT c.delivery_id FROM deliveries c
-            WHERE c.destination = %(destination)s AND c.status = 'pending' AND c.next_attempt_at <= %(now)s
+            WHERE c.destination = %(destination)s AND c.status = 'pending'
+              AND (c.attempts = 0 OR c.next_attempt_at <= %(now)s)  -- the first one is due whatever the clocks say
               AND NOT EXISTS (SELECT FROM deliveries b
                               WHERE b.incident_id = c.incident_id AND b.destination = c.destination
                                 AND b.status = 'pending'
