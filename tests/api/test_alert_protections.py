@@ -112,7 +112,7 @@ def ask(rng: random.Random) -> dict[str, Any]:
     return {"method": "GET", "url": path, "params": params}
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_any_request_is_answered_and_none_is_a_failure(fraud: httpx.Client, database: Database, seed: int) -> None:
     rng = random.Random(seed)
     fire(database)
