@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from driftline.core.errors import InvalidInput
@@ -9,6 +10,7 @@ from driftline.core.rule_presets import Preset, make_preset
 from driftline.core.rule_reading import read_rules, write_rules
 from driftline.core.rules import match_features, select_rules
 from driftline.core.schema import Task
+from driftline.core.significance import noise_floor
 
 PSI = {"rule_id": "score", "metric": "psi", "comparison": "above", "threshold": 0.2, "feature": "__score__"}
 DROP = {"rule_id": "auc", "metric": "performance_roc_auc", "comparison": "drop_from_baseline", "threshold": 0.1}
@@ -78,6 +80,13 @@ def test_rules_are_read_as_they_are_written(preset: Preset) -> None:
     rules = make_preset(preset, "fraud", outputs=("__score__",), features=("amount",), task=Task.BINARY)
     rules += read_rules({"rules": [{**PSI, "actions": ["page"], "owner": "risk"}, {**DROP, "measure": "share"}]})
     assert read_rules(write_rules(rules)) == rules
+
+
+def test_by_default_psi_is_held_against_the_usual_threshold_less_its_noise() -> None:
+    rules = make_preset(Preset.DEFAULT, "fraud", outputs=("__score__",), features=("amount",))
+    noise = noise_floor(np.array([50]), expected_rows=50_000, actual_rows=1_000)
+    thresholds = [rule.threshold for rule in rules if rule.metric == "psi"]
+    assert thresholds == [pytest.approx(0.2 - noise[0], abs=1e-3)] * 2
 
 
 def test_presets_grow_more_sensitive() -> None:
