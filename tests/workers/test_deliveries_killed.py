@@ -69,7 +69,7 @@ class Worker:
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            assert self.process.wait(timeout=60) == 0
+            assert self.process.wait(timeout=120) == 0
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_no_notice_is_lost_and_copies_are_counted(database: Database, tmp_path: 
             return ended(database)
 
         with contextlib.suppress(AssertionError):
-            wait_for(all_ended, 120)
+            wait_for(all_ended, 400)
     assert {each.status for each in read(database)} == {"sent"}, (tmp_path / "log").read_text()
     assert worker.killed == KILLS
     for name, provider in providers.items():
