@@ -43,13 +43,14 @@ def decided(policy: Policy = FREE, facts: Facts | None = None, run: Pending = RU
         (
             replace(FREE, cooldown=DAY),
             Facts(starts=(NOW - 20 * HOUR, NOW - 30 * HOUR)),
-            "the action ran for the model 20:00:00 ago; cooldown for another 4:00:00",
+            "the action ran for the model at 1970-04-10T04:00:00Z; cooldown until 1970-04-11T04:00:00Z",
         ),
         (
             replace(FREE, budget=2, budget_span=DAY),
             Facts(starts=(NOW - HOUR, NOW - 2 * HOUR, NOW - 2 * DAY)),
             "the budget of the model is used up: 2 of 2 starts in 1 day, 0:00:00",
         ),
+        (replace(FREE, at_once=2), Facts(running=2), "2 runs of the action go on; at most 2 may (at_once)"),
         (
             replace(FREE, fleet_budget=4, budget_span=DAY),
             Facts(fleet_starts=4),
@@ -112,6 +113,7 @@ policies = st.builds(
     approval=st.booleans(),
     cooldown=durations,
     budget=st.integers(1, 4),
+    at_once=st.integers(1, 3),
     fleet_budget=st.integers(1, 4),
     budget_span=durations,
     min_windows=st.integers(0, 3),
@@ -125,6 +127,7 @@ facts = st.builds(
     quality_alerts=st.lists(st.just("amount"), max_size=2).map(tuple),
     starts=st.lists(st.integers(NOW - 20 * DAY, NOW), max_size=5).map(lambda starts: tuple(sorted(starts)[::-1])),
     fleet_starts=st.integers(0, 5),
+    running=st.integers(0, 3),
     windows=st.integers(0, 4),
     labels=st.integers(0, 4),
 )
@@ -145,6 +148,7 @@ def test_nothing_starts_that_should_not(run: Pending, policy: Policy, known: Fac
         assert known.open_alerts
         assert sum(start > NOW - policy.budget_span for start in known.starts) < policy.budget
         assert known.fleet_starts < policy.fleet_budget
+        assert known.running < policy.at_once
         assert not (policy.data_quality_blocks and known.quality_alerts)
 
 

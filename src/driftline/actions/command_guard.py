@@ -33,7 +33,7 @@ def main() -> None:
             start_new_session=True,
         )
     except OSError as error:
-        _say(1, f"the command cannot be run: {error.strerror} ({order['argv'][0]})", b"")
+        _say(1, f"the command cannot be run: {error.strerror} ({error.filename or order['argv'][0]})", b"")
         return
     said = bytearray()
     _begin(lambda: _feed(process, order["input"]))

@@ -26,6 +26,7 @@ DEFAULTS: Mapping[Purpose, Mapping[str, Any]] = {
     Purpose.RETRAIN: {
         "approval": True,
         "cooldown": "24h",
+        "at_once": 5,
         "budget": 3,
         "fleet_budget": 20,
         "min_windows": 3,
@@ -35,6 +36,7 @@ DEFAULTS: Mapping[Purpose, Mapping[str, Any]] = {
     Purpose.FALLBACK: {
         "approval": True,
         "cooldown": "0s",
+        "at_once": 100,
         "budget": 10,
         "fleet_budget": 100,
         "min_windows": 0,
@@ -44,6 +46,7 @@ DEFAULTS: Mapping[Purpose, Mapping[str, Any]] = {
     Purpose.TELL: {
         "approval": False,
         "cooldown": "0s",
+        "at_once": 100,
         "budget": 100,
         "fleet_budget": 1000,
         "min_windows": 0,
@@ -65,6 +68,7 @@ class Table(BaseModel):
     approval: bool | None = None
     approval_within: str = "72h"
     cooldown: str | None = None
+    at_once: int | None = Field(None, ge=1)
     budget: int | None = Field(None, ge=1)
     fleet_budget: int | None = Field(None, ge=1)
     budget_span: str = "7d"
@@ -94,6 +98,7 @@ class Table(BaseModel):
             approval=self.find("approval"),
             approval_within=parse_duration(self.approval_within),
             cooldown=parse_duration(self.find("cooldown")),
+            at_once=self.find("at_once"),
             budget=self.find("budget"),
             fleet_budget=self.find("fleet_budget"),
             budget_span=parse_duration(self.budget_span),

@@ -10,13 +10,16 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 
 from driftline.core.action_runs import Status
+from driftline.core.moment import format_time
+from driftline.core.window import MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What an action is allowed, as its settings say. Durations are microseconds.
 
-    `cooldown` is the least time between two starts for one model; `budget` and `fleet_budget` are how many starts
+    `cooldown` is the least time between two starts for one model; `at_once` runs may go on at a time, for all
+    models; `budget` and `fleet_budget` are how many starts
     are allowed in `budget_span`, for one model and for all.
     """
 
@@ -24,6 +27,7 @@ class Policy:
     approval: bool = True
     approval_within: int = 72 * 3_600_000_000
     cooldown: int = 0
+    at_once: int = 5
     budget: int = 3
     fleet_budget: int = 20
     budget_span: int = 7 * 86_400_000_000
@@ -40,6 +44,7 @@ class Facts:
     `open_alerts` of those that proposed the run still fire; `quality_alerts` names features of the same model
     whose data-quality alerts fire; `starts` are when the action was started for the model, the newest first,
     within the longer of cooldown and budget's span; `fleet_starts` counts those of all models within the span.
+    `running` are other runs of the action that go on.
     `windows` and `labels` are closed windows and mature labels since the drift began.
     """
 
@@ -47,6 +52,7 @@ class Facts:
     quality_alerts: tuple[str, ...] = ()
     starts: tuple[int, ...] = ()
     fleet_starts: int = 0
+    running: int = 0
     windows: int = 0
     labels: int = 0
 
@@ -107,18 +113,26 @@ def check_labels(_run: Pending, policy: Policy, facts: Facts, _now: int) -> str:
     return f"{facts.labels:,} of {policy.min_labels:,} labels (min_labels) are mature since it began"
 
 
+def check_running(_run: Pending, policy: Policy, facts: Facts, _now: int) -> str:
+    """There is room for another run beside those that go on."""
+    if facts.running < policy.at_once:
+        return ""
+    return f"{facts.running} runs of the action go on; at most {policy.at_once} may (at_once)"
+
+
 def check_cooldown(_run: Pending, policy: Policy, facts: Facts, now: int) -> str:
     """The last start for the model is long enough ago.
 
     >>> hour = 3_600_000_000
     >>> run = Pending("fraud", Status.PROPOSED)
-    >>> check_cooldown(run, Policy(cooldown=24 * hour), Facts(starts=(10 * hour,)), 12 * hour)
-    'the action ran for the model 2:00:00 ago; cooldown for another 22:00:00'
+    >>> check_cooldown(run, Policy(cooldown=24 * hour), Facts(starts=(0,)), 12 * hour)
+    'the action ran for the model at 1970-01-01T00:00:00Z; cooldown until 1970-01-02T00:00:00Z'
     """
     if not facts.starts or now - facts.starts[0] >= policy.cooldown:
         return ""
-    since = now - facts.starts[0]
-    return f"the action ran for the model {_say(since)} ago; cooldown for another {_say(policy.cooldown - since)}"
+    last = facts.starts[0] - facts.starts[0] % MICROSECONDS
+    until = format_time(last + policy.cooldown)
+    return f"the action ran for the model at {format_time(last)}; cooldown until {until}"
 
 
 def check_budget(_run: Pending, policy: Policy, facts: Facts, now: int) -> str:
@@ -143,6 +157,7 @@ GUARDS: tuple[Guard, ...] = (
     check_windows,
     check_labels,
     check_cooldown,
+    check_running,
     check_budget,
     check_fleet_budget,
 )
@@ -178,4 +193,4 @@ def _wait(run: Pending, policy: Policy, now: int) -> Decision:
 
 
 def _say(micros: int) -> str:
-    return str(timedelta(seconds=micros // 1_000_000))
+    return str(timedelta(seconds=micros // MICROSECONDS))

@@ -27,6 +27,7 @@ def read_facts(conn: Connection, run: ActionRun, policy: Policy, alerts: Sequenc
         quality_alerts=_name_broken(conn, run.model_id) if policy.data_quality_blocks else (),
         starts=_list_starts(conn, run, now - max(policy.cooldown, policy.budget_span)),
         fleet_starts=_count_starts(conn, run, now - policy.budget_span),
+        running=_count_running(conn, run),
         windows=_count_windows(conn, run, since) if policy.min_windows else 0,
         labels=_count_labels(conn, run, since) if policy.min_labels else 0,
     )
@@ -56,6 +57,15 @@ def _count_starts(conn: Connection, run: ActionRun, since: int) -> int:
         conn,
         "SELECT count(*) FROM action_runs WHERE action = %s AND started_at > %s AND run_id::text <> %s",
         (run.action, from_micros(since), run.run_id),
+    )
+
+
+def _count_running(conn: Connection, run: ActionRun) -> int:
+    return _count(
+        conn,
+        "SELECT count(*) FROM action_runs WHERE action = %s AND status IN ('starting', 'running')"
+        " AND due_at IS NOT NULL AND run_id::text <> %s",
+        (run.action, run.run_id),
     )
 
 

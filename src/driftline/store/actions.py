@@ -74,6 +74,7 @@ class RunFilter:
     is_open: bool | None = None
 
 
+_TOLD = ("reason", "detail", "external_id", "comment", "starts", "maybe_repeated")
 _NAMES = [field.name for field in fields(ActionRun)]
 _COLUMNS = SQL(", ").join(
     SQL("r.run_id::text AS run_id") if name == "run_id" else Identifier("r", name) for name in _NAMES
@@ -179,11 +180,17 @@ def step_run(
     with conn.cursor(row_factory=class_row(ActionRun)) as cursor:
         cursor.execute(query.format(assignments, _COLUMNS), (run.run_id, run.claim))
         after = cursor.fetchone()
-    if after is not None and (status is not run.status or after.reason != run.reason or status is Status.STARTING):
-        details = {name: getattr(after, name) for name in ("reason", "detail", "external_id", "comment")}
-        shown = {"was": run.status, **{name: value for name, value in details.items() if value}}
-        record_audit(conn, now, actor, str(status), run.subject, shown)
+    if after is not None and (status is not run.status or status in OPEN):
+        _record_step(conn, run, after, now, actor)
     return after
+
+
+def _record_step(conn: Connection, before: ActionRun, after: ActionRun, now: int, actor: str) -> None:
+    """Add a step to the audit trail, with what is new of the run; not where only its times have changed."""
+    changed = {name: getattr(after, name) for name in _TOLD if getattr(after, name) != getattr(before, name)}
+    if after.status is not before.status or changed.keys() - {"detail", "external_id"}:
+        details = {"was": str(before.status), **{name: value for name, value in changed.items() if value}}
+        record_audit(conn, now, actor, str(after.status), after.subject, details)
 
 
 def decide_run(conn: Connection, run_id: str, *, approve: bool, who: str, comment: str, now: int) -> ActionRun:
