@@ -64,3 +64,24 @@ def test_a_destination_that_the_settings_no_longer_name_is_not_told() -> None:
     world.look(START + 1)
     assert [(name, kind) for _, name, kind, _ in world.said[2:]] == [("log", "resolve")]
     assert (START + 1, "all", "incident", "destination_removed") in world.reasons()
+
+
+def test_who_was_not_told_of_something_worse_hears_of_what_it_knows() -> None:
+    """What is held from it changes no severity: neither of the acknowledgement nor of the end."""
+    night = QuietHours(13 * 60, 22 * 60)
+    world = PureWorld((route("pager"), route("mail", quiet_hours=night, holds_critical=True)))
+    world.fire("a", Severity.HIGH, START)
+    world.look(START)
+    world.fire("model", Severity.CRITICAL, START + HOUR)
+    world.look(START + HOUR)
+    world.acknowledge("ana", START + 2 * HOUR)
+    world.look(START + 2 * HOUR)
+    for name in ("a", "model"):
+        world.resolve(name, START + 3 * HOUR)
+    world.look(START + 3 * HOUR)
+    messages = [message for _, look in world.looks for message in look.messages if message.destination == "mail"]
+    assert [(str(message.kind), str(message.severity)) for message in messages] == [
+        ("trigger", "HIGH"),
+        ("acknowledge", "HIGH"),
+        ("resolve", "HIGH"),
+    ]

@@ -187,7 +187,8 @@ class Notices(RuleBasedStateMachine):
             self.incident += 1
 
     def _check_peace(self, now: int, message: Message, to: Route, key: tuple[int, str]) -> None:
-        told = message.news or message.alerts
+        is_again = to.repeat_interval is not None and now - self.last_at.get(key, now) >= to.repeat_interval
+        told = message.alerts if is_again else message.news
         assert not any(_is_silenced(self.lazy, alert, now) for alert in message.alerts)
         worst = worst_severity({alert.severity for alert in told})
         assert to.quiet_until(worst, now) is None

@@ -255,7 +255,7 @@ def _tell(
 def _tell_acknowledged(scene: _Scene, before: Told, said: _Said) -> Told:
     """Tell of an acknowledgement, whatever the hour: it calms."""
     alerts = scene.audible or scene.standing
-    message = Message(before.destination, Kind.ACKNOWLEDGE, Cause.ACKNOWLEDGED, _severity(scene), alerts)
+    message = Message(before.destination, Kind.ACKNOWLEDGE, Cause.ACKNOWLEDGED, before.severity, alerts)
     said.messages.append(message)
     said.record(before.destination, (), Kind.ACKNOWLEDGE, _name_acknowledgement(scene.incident))
     return replace(before, acknowledged_at=scene.incident.acknowledged_at)
