@@ -18,6 +18,7 @@ from driftline.store.incidents import list_incidents
 from driftline.store.samples import SampleFile, SampleStatus, register_samples
 from driftline.store.versions import create_version
 from driftline.store.windows import WindowGrowth, close_window, grow_windows
+from driftline.workers import watch as watch_module
 from driftline.workers.gaps import INLET, REPLACED
 from driftline.workers.up import read_clock
 from driftline.workers.watch import Watch
@@ -61,7 +62,7 @@ def look(plant: Plant, hour: float, watch: Watch | None = None) -> Watch:
         PREDICTION_SAMPLES,
         plant.now / SECOND,
     )
-    watch = watch or Watch(plant.database, plant.log, plant.settings)
+    watch = watch or Watch(plant.database, plant.log, plant.settings, plant.stop)
     watch.look(plant.now)
     return watch
 
@@ -265,7 +266,7 @@ def test_two_watches_at_once_fire_once(quiet: Plant) -> None:
     together = threading.Barrier(3)
 
     def work() -> None:
-        watch = Watch(quiet.database, quiet.log, quiet.settings)
+        watch = Watch(quiet.database, quiet.log, quiet.settings, quiet.stop)
         together.wait()
         for _ in range(5):
             watch.look(at(9))
@@ -327,7 +328,7 @@ def test_a_model_that_falls_silent_alone_has_its_own_incident(quiet: Plant) -> N
 
 def test_clients_have_time_to_send_again_when_driftline_is_back(quiet: Plant) -> None:
     serve(quiet, range(4))
-    watch = Watch(quiet.database, quiet.log, quiet.settings, gaps_from=at(8))
+    watch = Watch(quiet.database, quiet.log, quiet.settings, quiet.stop, gaps_from=at(8))
     look(quiet, 7.9, watch)
     assert fired(quiet) == []
     look(quiet, 8, watch)
@@ -348,7 +349,7 @@ def test_a_model_goes_silent_and_comes_back(plant: Plant) -> None:
             plant.execute("UPDATE version_clocks SET last_append = to_timestamp(%s)", (end - 8 * MINUTE) / SECOND)
         plant.execute("UPDATE partition_clocks SET append_time = to_timestamp(%s)", end / SECOND)
         plant.cycle()
-        Watch(plant.database, plant.log, plant.settings).look(plant.now)
+        Watch(plant.database, plant.log, plant.settings, plant.stop).look(plant.now)
 
     def standing() -> list[bool]:
         return [alert.is_open for alert in fired(plant, rule_id="silent")]
@@ -385,6 +386,26 @@ def test_one_version_that_fails_does_not_stop_the_others(quiet: Plant, monkeypat
     quiet.execute("UPDATE models SET time_zone = 'Nowhere/Town' WHERE model_id = 'churn'")
     look(quiet, 8)
     assert [alert.model_id for alert in fired(quiet)] == ["fraud"]
+
+
+def test_what_fails_of_driftline_itself_does_not_stop_the_judging_of_models(
+    quiet: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(watch_module, "measure_lags", fail)
+    monkeypatch.setattr(watch_module, "list_version_states", fail)
+    serve(quiet, range(4))
+    look(quiet, 8)
+    assert len(fired(quiet)) == 1
+
+
+def test_a_watch_that_is_stopped_judges_no_further_model(quiet: Plant) -> None:
+    serve(quiet, range(4))
+    quiet.stop.set()
+    look(quiet, 8)
+    assert fired(quiet) == []
 
 
 def test_looking_changes_nothing_of_a_model_that_is_served(quiet: Plant) -> None:

@@ -49,7 +49,7 @@ def count(plant: Plant, until: int, topic: str = PREDICTION_SAMPLES) -> None:
 
 
 def look(plant: Plant, now: int, watch: Watch | None = None) -> Watch:
-    watch = watch or Watch(plant.database, plant.log, plant.settings)
+    watch = watch or Watch(plant.database, plant.log, plant.settings, plant.stop)
     watch.look(now)
     return watch
 
@@ -82,7 +82,7 @@ def test_a_minute_is_judged_once_however_many_look(plant: Plant, start: int) -> 
     assert fired(plant) == []
 
     def work() -> None:
-        watch = Watch(plant.database, plant.log, plant.settings)
+        watch = Watch(plant.database, plant.log, plant.settings, plant.stop)
         for minute in range(6, 12):
             watch.look(start + minute * MINUTE)
 

@@ -1,7 +1,8 @@
 """No data: windows that should have had rows are judged as well, with a volume of 0, once they are over."""
 
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 from psycopg import Connection, OperationalError
@@ -40,42 +41,48 @@ _TRAFFIC = frozenset(name for name, metric in METRICS.items() if metric.kind is 
 logger = structlog.get_logger("driftline.watch")
 
 
-@dataclass(slots=True)
 class Gaps:
-    """What has been looked at: of each silent version, since when it is silent, and up to where."""
+    """Judges the windows without rows of all versions that should have had some.
 
-    reached: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-
-
-def judge_gaps(
-    database: Database, book: RuleBook, settings: Settings, gaps: Gaps, consumed_until: int, now: int
-) -> None:
-    """Judge the windows without rows of all versions that should have had some.
-
-    Each version is a transaction under its lock; what was judged before is not judged again.
+    It remembers of each silent version since when it is silent, and up to where it was judged. Whoever begins anew
+    judges nothing twice.
     """
-    with database.transaction() as conn:
-        quiet = list_quiet_versions(
-            conn,
-            consumed_until=consumed_until,
-            oldest=consumed_until - GIVE_UP,
-            allowed_lateness_s=settings.allowed_lateness_s,
-            idle_close_s=settings.idle_close_s,
-        )
-        look = _Look(consumed_until, read_newest_append(conn), now)
-    keys = {(version.model_id, version.model_version): version for version in quiet}
-    gaps.reached = {key: reached for key, reached in gaps.reached.items() if key in keys}
-    for key, version in keys.items():
-        since, until = gaps.reached.get(key, (version.since, version.since))
+
+    def __init__(self, database: Database, book: RuleBook, settings: Settings, stop: threading.Event) -> None:
+        self._database, self._book, self._settings, self._stop = database, book, settings, stop
+        self._reached: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def judge(self, consumed_until: int, now: int) -> None:
+        """Judge what is over, each version in a transaction under its lock; one that fails stops no other."""
+        with self._database.transaction() as conn:
+            quiet = list_quiet_versions(
+                conn,
+                consumed_until=consumed_until,
+                oldest=consumed_until - GIVE_UP,
+                allowed_lateness_s=self._settings.allowed_lateness_s,
+                idle_close_s=self._settings.idle_close_s,
+            )
+            look = _Look(consumed_until, read_newest_append(conn), now)
+        versions = {(version.model_id, version.model_version): version for version in quiet}
+        self._reached = {key: reached for key, reached in self._reached.items() if key in versions}
+        for key, version in versions.items():
+            if self._stop.is_set():
+                return
+            try:
+                self._judge_version(key, version, look)
+            except OperationalError:
+                raise
+            except Exception:
+                logger.exception("silence failed", model=version.model_id, version=version.model_version)
+
+    def _judge_version(self, key: tuple[str, str], version: QuietVersion, look: "_Look") -> None:
+        since, until = self._reached.get(key, (version.since, version.since))
         start = until if since == version.since else version.since
-        try:
-            if window_of(start, version.window_length, version.zone).end + version.lateness <= consumed_until:
-                with database.transaction() as conn:
-                    gaps.reached[key] = _judge_version(conn, book, version, start, look)
-        except OperationalError:
-            raise
-        except Exception:
-            logger.exception("silence failed", model=version.model_id, version=version.model_version)
+        if window_of(start, version.window_length, version.zone).end + version.lateness <= look.consumed_until:
+            with self._database.transaction() as conn:
+                rules = [rule for rule in self._book.find(conn, *key) if rule.metric in _TRAFFIC]
+                if rules:
+                    self._reached[key] = _judge_gaps(conn, rules, version, start, look)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +94,11 @@ class _Look:
     now: int
 
 
-def _judge_version(
-    conn: Connection, book: RuleBook, version: QuietVersion, start: int, look: _Look
+def _judge_gaps(
+    conn: Connection, rules: Sequence[Rule], version: QuietVersion, start: int, look: _Look
 ) -> tuple[int, int]:
     """Judge the gaps of a version from `start` on; gives since when it is silent, and what has been judged."""
-    key = (version.model_id, version.model_version)
-    rules = [rule for rule in book.find(conn, *key) if rule.metric in _TRAFFIC]
-    if not rules:
-        return version.since, version.since
-    lock_version(conn, *key)
+    lock_version(conn, version.model_id, version.model_version)
     windows = list_counted_windows(conn, version.model_id, version.since)
     own = [window for window in windows if window.model_version == version.model_version]
     since = max((each.window_end for each in own if each.is_closed), default=version.since)

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from psycopg import Connection
+import structlog
+from psycopg import Connection, OperationalError
 
 from driftline.core.alert_window import JudgedWindow
 from driftline.core.drift import Status
@@ -30,19 +31,21 @@ from driftline.store.system import (
 from driftline.store.windows import lock_version
 from driftline.workers.alerts import judge
 from driftline.workers.consumed import read_consumed_until
-from driftline.workers.gaps import Gaps, end_replaced, judge_gaps
+from driftline.workers.gaps import Gaps, end_replaced
 from driftline.workers.lags import measure_lags
 from driftline.workers.rule_book import RuleBook
 
 LOOK_S = 15.0
 _OF_VERSIONS = frozenset(name for name, metric in METRICS.items() if metric.kind is Kind.VERSION)
 
+logger = structlog.get_logger("driftline.watch")
+
 
 def run_watch(
     database: Database, log: Log, settings: Settings, clock: Callable[[], int], stop: threading.Event
 ) -> None:
     """Look again and again until told to stop. Raises when the database is away: run it again (`keep_running`)."""
-    watch = Watch(database, log, settings, gaps_from=clock() + settings.idle_close_s * MICROSECONDS)
+    watch = Watch(database, log, settings, stop, gaps_from=clock() + settings.idle_close_s * MICROSECONDS)
     while not stop.is_set():
         watch.look(clock())
         stop.wait(LOOK_S)
@@ -55,27 +58,30 @@ class Watch:
     once it is back.
     """
 
-    def __init__(self, database: Database, log: Log, settings: Settings, *, gaps_from: int = 0) -> None:
+    def __init__(
+        self, database: Database, log: Log, settings: Settings, stop: threading.Event, *, gaps_from: int = 0
+    ) -> None:
         self._database, self._log, self._settings, self._gaps_from = database, log, settings, gaps_from
-        self._book, self._gaps = RuleBook(), Gaps()
+        self._book = RuleBook()
+        self._gaps = Gaps(database, self._book, settings, stop)
         self._parts_until = self._versions_until = 0
 
     def look(self, now: int) -> None:
-        """Judge what is over by now and was not judged before."""
+        """Judge what is over by now and was not judged before; what fails stops nothing else."""
         try:
             consumed_until = read_consumed_until(self._database, self._log)
         except LogError:  # consumers say how far they are behind
             consumed_until = None
         part, version = _last_window(now, STEP), _last_window(now, VERSION_STEP)
         if part.end > self._parts_until:
-            self._judge_parts(part, consumed_until, now)
+            _try("parts", lambda: self._judge_parts(part, consumed_until, now))
             self._parts_until = part.end
         if version.end > self._versions_until:
-            self._judge_versions(version, now)
+            _try("versions", lambda: self._judge_versions(version, now))
             self._versions_until = version.end
-        end_replaced(self._database, now)
+        _try("replaced versions", lambda: end_replaced(self._database, now))
         if consumed_until is not None and now >= self._gaps_from:
-            judge_gaps(self._database, self._book, self._settings, self._gaps, consumed_until, now)
+            self._gaps.judge(consumed_until, now)
 
     def _judge_parts(self, window: Window, consumed_until: int | None, now: int) -> None:
         numbers: dict[str, Mapping[str, float]] = {"consumer_lag": measure_lags(self._database, self._log, now)}
@@ -121,6 +127,15 @@ class Watch:
         after = read_states(conn, *key, "", [rule.rule_id for rule in rules])
         settled = [name for name, states in after.items() if not states.moving and not states.loud.any()]
         delete_states(conn, [Subject(*key, "", rule_id) for rule_id in settled])
+
+
+def _try(what: str, act: Callable[[], None]) -> None:
+    try:
+        act()
+    except OperationalError:
+        raise
+    except Exception:
+        logger.exception("watch failed", what=what)
 
 
 def _lock(conn: Connection) -> bool:
