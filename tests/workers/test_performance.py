@@ -16,6 +16,7 @@ from driftline.core.window import MICROSECONDS
 from driftline.store.alert_rules import upsert_rules
 from driftline.store.alerts import AlertFilter, list_alerts
 from driftline.store.baselines import store_baselines
+from driftline.store.clocks import advance_version_clock
 from driftline.store.performance import PerformanceResult, find_newest_performance, read_performance
 from driftline.store.references import get_reference
 from driftline.workers import measuring, performance
@@ -370,3 +371,26 @@ def test_immature_labels_neither_fire_nor_resolve(registry: Registry) -> None:
     compute(registry, now=at(1))
     with plant.database.transaction() as conn:
         assert list_alerts(conn, AlertFilter()) == []
+
+
+def test_labels_that_do_not_come_are_seen_although_nothing_changes(registry: Registry) -> None:
+    """Eight hours of labels teach how long they take; then none come any more."""
+    plant = registry.plant
+    rule = Rule("coverage", "label_coverage", Comparison.BELOW, 0.5, model="loans", consecutive_windows=2)
+    with plant.database.transaction() as conn:
+        upsert_rules(conn, [rule], "api")
+    for hour in range(10):
+        scored = Scored(200, hour=hour, seed=hour)
+        scored.send(registry)
+        if hour < 8:
+            scored.label(registry, slice(None))
+    registry.join()
+    with plant.database.transaction() as conn:
+        advance_version_clock(conn, "loans", "1", event_time=at(10), last_append=plant.now)
+    for hours in (0, 1, 4, 20):
+        compute(registry, now=plant.now + hours * HOUR)
+    with plant.database.transaction() as conn:
+        (alert,) = list_alerts(conn, AlertFilter())
+    assert [window.start for window in alert.windows] == [at(8), at(9)]
+    compute(registry, now=plant.now + 100_000 * HOUR)
+    assert compute(registry, now=plant.now + 200_000 * HOUR) == 0  # all is mature

@@ -115,14 +115,15 @@ def list_due_windows(
     """List windows whose predictions or labels have changed since they were computed, each version's oldest first.
 
     A window is computed once it has closed: its drift's has, or where there is none, when it and the allowed
-    lateness are over. Then young ones, by when they came, at most every 15 seconds, others at most hourly.
+    lateness are over. Then young ones, by when they came, at most every 15 seconds, others at most hourly; and
+    those whose labels were not mature when it is time to look at them again, changed or not.
     """
     return _select(
         conn,
         """
         LEFT JOIN windows d ON d.model_id = m.model_id AND d.model_version = v.model_version
                                AND d.window_start = w.window_start
-        WHERE (w.seq > w.computed_seq OR w.row_count <> w.computed_rows)
+        WHERE (w.seq > w.computed_seq OR w.row_count <> w.computed_rows OR w.again_at <= %(now)s)
           AND CASE WHEN d.window_start IS NULL THEN w.window_end + make_interval(secs => %(lateness)s) <= %(now)s
                    ELSE d.closed_at IS NOT NULL END
           AND (w.computed_at IS NULL OR w.computed_at <= %(now)s::timestamptz - CASE
@@ -160,20 +161,35 @@ def list_performance_windows(
 
 
 def mark_window_computed(
-    conn: Connection, window: PerformanceWindow, delays: NDArray[np.int64], computed_at: int
+    conn: Connection,
+    window: PerformanceWindow,
+    delays: NDArray[np.int64],
+    computed_at: int,
+    again_at: int | None,
 ) -> None:
-    """Record that a window was computed from what it was when it was read, when, and how long its labels took."""
+    """Record that a window was computed from what it was when it was read, when, and how long its labels took.
+
+    It is due again at `again_at`, None: when it changes.
+    """
     conn.execute(
         "UPDATE performance_windows SET computed_seq = greatest(computed_seq, %s), computed_rows = %s,"
-        " delays = %s, computed_at = %s WHERE window_id = %s",
-        (window.seq, window.row_count, delays, from_micros(computed_at), window.window_id),
+        " delays = %s, computed_at = %s, again_at = %s WHERE window_id = %s",
+        (
+            window.seq,
+            window.row_count,
+            delays,
+            from_micros(computed_at),
+            None if again_at is None else from_micros(again_at),
+            window.window_id,
+        ),
     )
 
 
 def mark_window_tried(conn: Connection, window_id: int, tried_at: int) -> None:
     """Record that a window could not be computed: it waits as if it had been."""
     conn.execute(
-        "UPDATE performance_windows SET computed_at = %s WHERE window_id = %s", (from_micros(tried_at), window_id)
+        "UPDATE performance_windows SET computed_at = %s, again_at = NULL WHERE window_id = %s",
+        (from_micros(tried_at), window_id),
     )
 
 

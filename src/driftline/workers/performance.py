@@ -16,7 +16,7 @@ from driftline.core.reference import Reference
 from driftline.core.rule_metric import OF_PERFORMANCE
 from driftline.core.schema import layout
 from driftline.core.segment import EVERYTHING
-from driftline.core.window import Window
+from driftline.core.window import MICROSECONDS, Window
 from driftline.settings import Settings
 from driftline.store.baselines import read_baseline
 from driftline.store.database import Database
@@ -47,6 +47,7 @@ from driftline.workers.measuring import (
 CYCLE_S = 1.0
 _BATCH = 100
 _FRESH_S = 30.0
+_MATURE, _SOON = 0.999, 60 * MICROSECONDS
 
 logger = structlog.get_logger("driftline.performance")
 
@@ -140,7 +141,23 @@ def compute_performance(
         ]
         upsert_performance(conn, results)
         _judge(conn, catalog, version, reference, results, now)
-    mark_window_computed(conn, window, count_sample_delays(sample, label_delay_of(model.settings)), now)
+    else:
+        results = []
+    delays = count_sample_delays(sample, label_delay_of(model.settings))
+    again_at = _look_again(window, results, read_time(conn, version, now), now)
+    mark_window_computed(conn, window, delays, now, again_at)
+
+
+def _look_again(
+    window: PerformanceWindow, results: Sequence[PerformanceResult], time_of_version: int, now: int
+) -> int | None:
+    """Say when to look at a window again although nothing changes: once its age has doubled, until it is mature.
+
+    Labels that do not come change nothing, and that is what has to be seen; so do labels that came all at once.
+    """
+    if not results or window.expired_at is not None or results[0].maturity >= _MATURE:
+        return None
+    return now + max(time_of_version - window.window_end, _SOON)
 
 
 def _judge(

@@ -106,3 +106,7 @@ BEGIN
 END $$;
 CREATE TRIGGER audit_trail_only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_trail
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- Rules judge labels once they are mature, and those that do not come change nothing: such a window is looked at again.
+ALTER TABLE performance_windows ADD again_at timestamptz;
+CREATE INDEX performance_windows_again ON performance_windows (again_at) WHERE again_at IS NOT NULL;
