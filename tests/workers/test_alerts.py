@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from psycopg.errors import DeadlockDetected
 
 from driftline.core.action_runs import Status
 from driftline.core.rule_presets import Preset, make_preset
@@ -13,13 +14,21 @@ from driftline.core.rules import Comparison, Rule, Severity
 from driftline.core.schema import PREDICTION, SCORE, Schema, Task
 from driftline.store.actions import RunFilter, list_runs
 from driftline.store.alert_rules import delete_rules, list_rules, upsert_rules
-from driftline.store.alerts import Alert, AlertFilter, list_alerts, list_incident_alerts, list_run_alerts
+from driftline.store.alerts import (
+    MODEL_DELETED,
+    Alert,
+    AlertFilter,
+    list_alerts,
+    list_incident_alerts,
+    list_run_alerts,
+)
 from driftline.store.audit import list_audit, record_audit
 from driftline.store.incidents import Incident, close_incident, list_incidents, postpone_incident
 from driftline.store.models import delete_model
 from driftline.workers import monitor
 from driftline.workers.alerts import end_model_alerts, end_orphans, end_rules, end_unwatched
 from driftline.workers.catalog import Catalog
+from driftline.workers.verdict import judge_closed
 from tests.workers.plant import FAR, HOUR, MONDAY, SCHEMA, Plant, at, make_batch, make_reference
 
 PSI = Rule("psi", "psi", Comparison.ABOVE, 0.2, model="fraud", feature="*")
@@ -321,3 +330,34 @@ def test_the_audit_trail_only_grows(plant: Plant) -> None:
     for statement in ("UPDATE audit_trail SET actor = 'bob'", "DELETE FROM audit_trail", "TRUNCATE audit_trail"):
         with pytest.raises(Exception, match="never changed"):
             plant.execute(statement)
+
+
+def test_a_model_made_again_and_replayed_has_its_alerts_again(plant: Plant) -> None:
+    write(plant, PSI)
+    feed(plant, range(3), shift=2)
+    (before,) = fired(plant)
+    with plant.database.transaction() as conn:
+        delete_model(conn, "fraud")
+        end_model_alerts(conn, "fraud", None, MODEL_DELETED, plant.now)
+        close_incident(conn, before.incident_id, plant.now)
+    plant.register()
+    plant.refer(make_reference())
+    feed(plant, range(3), shift=2)
+    (after,) = fired(plant)
+    assert (after.alert_id, after.ended, after.is_open) == (before.alert_id, "", True)
+    assert after.incident_id != before.incident_id
+
+
+def test_a_window_that_was_deadlocked_is_tried_again(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(plant, PSI)
+    deaths = iter([DeadlockDetected("two wait for one another")])
+
+    def judge_late(*arguments: object) -> object:
+        for death in deaths:
+            raise death
+        return judge_closed(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(monitor, "judge_closed", judge_late)
+    feed(plant, range(3), shift=2)
+    assert len(fired(plant)) == 1
+    assert set(plant.drift(metrics=()).status) == {"ok"}

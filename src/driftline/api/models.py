@@ -16,6 +16,7 @@ from driftline.api.registration import check_expiry_label, find_version, registe
 from driftline.core.schema import Schema
 from driftline.core.window import format_length
 from driftline.settings import Settings
+from driftline.store.alerts import MODEL_DELETED
 from driftline.store.baselines import read_baseline
 from driftline.store.errors import AlreadyExists
 from driftline.store.joined_models import JOIN_TOLERANCE_S
@@ -147,7 +148,7 @@ def delete(model_id: ModelIdInPath, database: OpenDatabase) -> None:
     """Delete a model, its versions and references, and all that was measured of it. Its open alerts end."""
     with database.transaction() as conn:
         delete_model(conn, model_id)
-        end_model_alerts(conn, model_id, None, "model deleted", read_clock())
+        end_model_alerts(conn, model_id, None, MODEL_DELETED, read_clock())
 
 
 def _show_model(conn: Connection, model_id: str, version: str | None, settings: Settings) -> dict[str, Any]:

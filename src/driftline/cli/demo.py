@@ -102,7 +102,7 @@ def _conclude(result: dict[str, Any]) -> str:
     retraining = result["retraining"]
     again = (
         f"Version {retraining['retrained_as']} learned from March to May: better in {_count_better(result)} of"
-        f" {len(result['performance_after'])} months, until the season had changed again."
+        f" {len(result['performance_after'])} months, as shown above."
         if retraining.get("status") == "succeeded"
         else f"The proposal to retrain is {retraining['status'].replace('_', ' ')}."
     )
@@ -120,7 +120,8 @@ def _conclude(result: dict[str, Any]) -> str:
 def _count_better(result: dict[str, Any]) -> int:
     """Count the months in which the second version did better than the first."""
     before = {month["month"]: month["realised"] for month in result["performance"]}
-    return sum(month["realised"] > before[month["month"]] for month in result["performance_after"])
+    pairs = [(before.get(month["month"]), month["realised"]) for month in result["performance_after"]]
+    return sum(old is not None and new is not None and new > old for old, new in pairs)
 
 
 @contextmanager

@@ -180,7 +180,7 @@ def await_end(client: httpx.Client, run_id: str) -> dict[str, Any]:
     deadline = time.monotonic() + _TRAIN_S
     while time.monotonic() < deadline:
         run = _check(client.get(f"/actions/{run_id}"))
-        if run["ended_at"]:
+        if run["ended_at"] and (run["status"] != "succeeded" or run["retrained_as"]):
             return run
         time.sleep(0.25)
     said = f"{run['status']} {run['reason'] or run['detail']}"

@@ -25,10 +25,10 @@ def retrain(client: httpx.Client, version: str, file: Path) -> int:
     """Train, register and keep a version; gives the number of flights that it was trained on."""
     recent = choose_recent(load_flights(), read_end(client))
     model = train_model(recent)
-    register_model(client, predict_unseen(recent), version)
     part = file.with_suffix(".part")
     part.write_bytes(pickle.dumps(model))
-    part.rename(file)
+    part.rename(file)  # before the registration, which says that all is done
+    register_model(client, predict_unseen(recent), version)
     return len(recent)
 
 

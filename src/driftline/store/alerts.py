@@ -12,6 +12,9 @@ from driftline.core.moment import from_micros
 from driftline.core.window import Window
 from driftline.store.errors import NotFound
 
+MODEL_DELETED = "model deleted"
+"""Why alerts of a deleted model are over; made again and replayed, the model may have the same ones again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:
@@ -73,7 +76,10 @@ _COLUMNS = SQL(", ").join(map(Identifier, [*_PLAIN, "actions", "window_starts", 
 
 
 def add_alert(conn: Connection, alert: Alert) -> Alert | None:
-    """Add an alert, whose `alert_id` is given here; None when it was there already."""
+    """Add an alert, whose `alert_id` is given here; None when it was there already.
+
+    One that ended because its model was deleted is opened again.
+    """
     values: dict[str, object] = {name: getattr(alert, name) for name in _NEW}
     values |= {name: from_micros(getattr(alert, name)) for name in ("opened", "fired_at")}
     values |= {
@@ -84,9 +90,10 @@ def add_alert(conn: Connection, alert: Alert) -> Alert | None:
     found = _select(
         conn,
         SQL(
-            "INSERT INTO drift_alerts ({}) VALUES ({}) ON CONFLICT ON CONSTRAINT drift_alerts_once DO NOTHING"
-            " RETURNING "
-        ).format(SQL(", ").join(map(Identifier, values)), SQL(", ").join([SQL("%s")] * len(values)))
+            "INSERT INTO drift_alerts ({}) VALUES ({}) ON CONFLICT ON CONSTRAINT drift_alerts_once DO UPDATE SET"
+            " incident_id = excluded.incident_id, fired_at = excluded.fired_at, resolved_at = NULL, ended = ''"
+            " WHERE drift_alerts.ended = {} RETURNING "
+        ).format(SQL(", ").join(map(Identifier, values)), SQL(", ").join([SQL("%s")] * len(values)), MODEL_DELETED)
         + _COLUMNS,
         list(values.values()),
     )

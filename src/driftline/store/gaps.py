@@ -150,8 +150,8 @@ def list_uncounted_spans(conn: Connection, model_id: str) -> list[Window]:
     return [Window(first, last + 1) for first, last in rows]
 
 
-def list_replaced_alerts(conn: Connection, metrics: Collection[str], windows: int) -> list[int]:
-    """List the open alerts on some metrics of versions that another version has replaced, by alert id.
+def list_replaced_alerts(conn: Connection, but: Collection[str], windows: int) -> list[int]:
+    """List the open alerts, but those on some metrics, of versions that another has replaced, by alert id.
 
     It has a closed window so many windows after the last one of the alert's version.
     """
@@ -162,11 +162,11 @@ def list_replaced_alerts(conn: Connection, metrics: Collection[str], windows: in
             SELECT window_start + %(windows)s * (window_end - window_start) AS replaced_from FROM windows w
             WHERE w.model_id = a.model_id AND w.model_version = a.model_version
             ORDER BY window_start DESC LIMIT 1) AS last
-        WHERE a.resolved_at IS NULL AND a.metric_type = ANY(%(metrics)s)
+        WHERE a.resolved_at IS NULL AND a.metric_type <> ALL(%(but)s)
           AND EXISTS (SELECT FROM windows o WHERE o.model_id = a.model_id AND o.model_version <> a.model_version
                       AND o.window_start >= last.replaced_from AND o.closed_at IS NOT NULL)
         ORDER BY alert_id
         """,
-        {"metrics": sorted(metrics), "windows": windows},
+        {"but": sorted(but), "windows": windows},
     )
     return [alert_id for (alert_id,) in rows]

@@ -43,6 +43,15 @@ class Incident:
 _COLUMNS = SQL(", ").join(Identifier(field.name) for field in fields(Incident))
 
 
+def lock_alerts(conn: Connection, model_id: str) -> None:
+    """Be the only transaction that changes alerts of a model until the end of it; before any of its incidents."""
+    _lock(conn, f"model/{model_id}")
+
+
+def _lock(conn: Connection, key: str) -> None:
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('incident/' || %s, 0))", (key,))
+
+
 def place_incident(
     conn: Connection, model_id: str, team: str, sources: Collection[str], severity: Severity, now: int
 ) -> int:
@@ -51,8 +60,9 @@ def place_incident(
     It belongs to that of its model, or of another model of the same team with an open alert on a feature of the
     same source. Others cannot close or open one meanwhile.
     """
-    for key in sorted({f"model/{model_id}", *(f"source/{team}/{source}" for source in sources)}):
-        conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('incident/' || %s, 0))", (key,))
+    lock_alerts(conn, model_id)
+    for source in sorted(sources):
+        _lock(conn, f"source/{team}/{source}")
     found = conn.execute(
         """
         SELECT i.incident_id FROM incidents i

@@ -29,7 +29,7 @@ from driftline.store.alerts import (
     list_open_alerts,
     list_orphaned_alerts,
 )
-from driftline.store.incidents import make_due, place_incident
+from driftline.store.incidents import lock_alerts, make_due, place_incident
 
 RECOVERED, NOT_WATCHED = "recovered", "no longer watched"
 _ENDED = {Happening.RESOLVED: RECOVERED, Happening.ENDED: NOT_WATCHED}
@@ -59,6 +59,9 @@ def record_events(
     conn: Connection, rules: Mapping[str, Rule], events: Sequence[Event], now: int, *, source: str = ""
 ) -> None:
     """Keep what happened to alerts of one model version, and have their incidents looked at."""
+    if not events:
+        return
+    lock_alerts(conn, events[0].model_id)
     fired = [event for event in events if event.happening is Happening.FIRED]
     alerts = _fire(conn, rules, fired, now, source) if fired else []
     touched = set()

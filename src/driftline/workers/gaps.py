@@ -36,6 +36,7 @@ INLET = "driftline/inlet"
 """The source of alerts while nothing comes from any model: they join one incident of a team."""
 _REPLACED_WINDOWS = 3
 _PROMPT = 3600 * MICROSECONDS
+_OF_DRIFTLINE = frozenset(name for name, metric in METRICS.items() if metric.kind in (Kind.SYSTEM, Kind.VERSION))
 _TRAFFIC = frozenset(name for name, metric in METRICS.items() if metric.kind is Kind.TRAFFIC)
 
 logger = structlog.get_logger("driftline.watch")
@@ -157,13 +158,18 @@ def _judge_gap(
 
 
 def end_replaced(database: Database, now: int) -> None:
-    """End alerts on the traffic of versions that nobody uses any more; should they come back, they begin anew."""
+    """End alerts of versions that nobody uses any more.
+
+    On their traffic they begin anew should they come back. Labels still come for what they have predicted, so
+    other rules go on from where they stand: what breaches does not fire again.
+    """
     with database.transaction() as conn:
-        replaced = list_replaced_alerts(conn, _TRAFFIC, _REPLACED_WINDOWS)
+        replaced = list_replaced_alerts(conn, _OF_DRIFTLINE, _REPLACED_WINDOWS)
     for alert_id in replaced:
         with database.transaction() as conn:
             alert = get_alert(conn, alert_id)
             lock_version(conn, alert.model_id, alert.model_version)
             end_alert(conn, alert, REPLACED, now)
-            delete_states(conn, [Subject(alert.model_id, alert.model_version, alert.segment, alert.rule_id)])
+            if alert.metric_type in _TRAFFIC:
+                delete_states(conn, [Subject(alert.model_id, alert.model_version, alert.segment, alert.rule_id)])
             make_due(conn, [alert.incident_id], now)

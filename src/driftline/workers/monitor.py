@@ -41,6 +41,7 @@ from driftline.workers.expectation import Slice
 from driftline.workers.failure import fail_window
 from driftline.workers.learning import find_natural, learn
 from driftline.workers.rates import adapt_n
+from driftline.workers.retry import repeat_deadlocked
 from driftline.workers.verdict import judge_closed, judge_day, judge_open
 
 CYCLE_S = 1.0
@@ -94,9 +95,12 @@ def run_cycle(
 
 
 def _try_window(database: Database, catalog: Catalog, window: StoredWindow, now: int, *, close: bool) -> None:
-    try:
+    def compute() -> None:
         with database.transaction() as conn:
             compute_window(conn, catalog, window, now, close=close)
+
+    try:
+        repeat_deadlocked(compute)
     except OperationalError:
         raise
     except Exception:

@@ -43,6 +43,7 @@ from driftline.workers.measuring import (
     read_time,
     split_sample,
 )
+from driftline.workers.retry import repeat_deadlocked
 
 CYCLE_S = 1.0
 _BATCH = 100
@@ -91,11 +92,16 @@ def _try_window(
     database: Database, catalog: Catalog, curves: "Curves", window: PerformanceWindow, now: int
 ) -> bool:
     """Compute a window; False when another worker does, or the model was deleted in this instant."""
-    try:
+
+    def compute() -> bool:
         with database.transaction() as conn:
             if not _lock(conn, window):
                 return False
             compute_performance(conn, catalog, curves, window, now)
+            return True
+
+    try:
+        return repeat_deadlocked(compute)
     except NotFound:
         return False
     except OperationalError:

@@ -3,9 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 from psycopg import OperationalError
+from psycopg.errors import DeadlockDetected
 
 from driftline.log.errors import LogError
 from driftline.store.errors import StoreError
@@ -13,8 +15,24 @@ from driftline.store.errors import StoreError
 _FIRST_S = 1.0
 _LONGEST_S = 30.0
 _HEALTHY_S = 60.0
+_DEADLOCKS = 5
+
+_T = TypeVar("_T")
 
 logger = structlog.get_logger("driftline.workers")
+
+
+def repeat_deadlocked(work: Callable[[], _T]) -> _T:
+    """Do work in a transaction of its own, and again where others that changed the same rows went first.
+
+    At once, and not in the next cycle: rules count windows in order.
+    """
+    for _ in range(_DEADLOCKS):
+        try:
+            return work()
+        except DeadlockDetected:
+            logger.info("done again: others changed the same rows")
+    return work()
 
 
 def keep_running(name: str, work: Callable[[], None], stop: threading.Event) -> None:
