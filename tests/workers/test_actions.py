@@ -16,9 +16,10 @@ from driftline.notify.webhook import is_authentic
 from driftline.store.actions import get_run, propose_runs, step_run
 from driftline.store.audit import list_audit
 from driftline.store.database import Database
+from driftline.store.drift import DriftWindow, upsert_drift
 from driftline.store.models import delete_model, get_model, update_model
 from driftline.store.references import StoredReference, store_reference
-from driftline.store.versions import create_version
+from driftline.store.versions import create_version, set_schema
 from driftline.workers import action_steps
 from driftline.workers.actions import refuse_nameless
 from driftline.workers.alerts import end_model_alerts
@@ -100,6 +101,29 @@ def test_a_retraining_waits_for_approval_then_starts_with_all_that_the_trainer_n
         ("driftline", "running"),
     ]
     assert work.action.policy.approval
+
+
+def test_the_trainer_is_told_which_features_make_up_a_share(yard: Yard) -> None:
+    names = ("amount", "__score__", "country", "age")
+    windows = ([False, True, True, False], [True, True, True, False])
+    with yard.database.transaction() as conn:
+        set_schema(
+            conn, "fraud", "3", schema={}, schema_id="s", feature_names=names, feature_kinds=("numeric",) * 4
+        )
+        for hours, drifted in zip((2, 1), windows, strict=True):
+            start = yard.now - hours * HOUR
+            window = DriftWindow(
+                "fraud", "3", "", "training", start, start + HOUR, HOUR, start, "g", "ok", False, 9, 9.0, yard.now
+            )
+            arrays = {"sample_count": [9] * 4, "level": [0] * 4, "feature_status": ["ok"] * 4}
+            upsert_drift(conn, window, {**arrays, "drifted": drifted, "psi_score": [0.9, 0.8, 0.3, 0.0]})
+    with run_provider(lambda _: Reply(202)) as provider:
+        yard.configure(**(hook(provider.url) | EAGER))
+        yard.fire("fraud", "retrain", metric="drifted_share", feature="")
+        yard.fire("credit", "retrain", metric="drifted_share", feature="")
+        yard.work_off()
+    told = {request.content["model_id"]: request.content["drifted_features"] for request in provider.requests}
+    assert told == {"fraud": ["amount", "country"], "credit": []}
 
 
 def test_nobody_approves(yard: Yard) -> None:

@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import numpy as np
+from psycopg import Connection
+
 from driftline.core.moment import from_micros
 from driftline.core.rule_metric import Kind, find_metric
+from driftline.core.schema import PREDICTION, SCORE
 from driftline.notify.text import clean
 from driftline.store.actions import ActionRun
 from driftline.store.alerts import Alert
+from driftline.store.drift import list_steps, read_drift_series
 from driftline.store.lake import name_folder
+from driftline.store.versions import find_versions
 
 _MOST_NAMED = 5
 
@@ -24,7 +30,7 @@ class Places:
     samples_url: str
 
 
-def describe_run(run: ActionRun, alerts: Sequence[Alert], places: Places) -> dict[str, Any]:
+def describe_run(conn: Connection, run: ActionRun, alerts: Sequence[Alert], places: Places) -> dict[str, Any]:
     """Make the content of a request; actions/action.schema.json describes it. Nothing in it changes later."""
     model = f"{places.public_url}/models/{quote(run.model_id, safe='')}"
     windows = sorted({window for alert in alerts for window in alert.windows})
@@ -36,7 +42,7 @@ def describe_run(run: ActionRun, alerts: Sequence[Alert], places: Places) -> dic
         "approved_by": clean(run.decided_by or ""),
         "reason": explain(alerts),
         "alerts": [_describe_alert(alert) for alert in alerts],
-        "drifted_features": list_drifted(alerts),
+        "drifted_features": list_drifted(conn, alerts),
         "windows": {"start": _say(windows[0].start), "end": _say(windows[-1].end)} if windows else None,
         "samples": {
             "url": f"{_bare(places.samples_url)}/{name_folder(run.model_id, run.model_version)}",
@@ -58,14 +64,41 @@ def explain(alerts: Sequence[Alert]) -> str:
     return clean("; ".join(texts) + more)
 
 
-def list_drifted(alerts: Sequence[Alert]) -> list[str]:
-    """List the features that drifted, each once, in order of their alerts."""
-    drifted = [
-        alert.feature_name or alert.worst
-        for alert in alerts
-        if find_metric(alert.metric_type).kind in (Kind.DRIFT, Kind.SHARE)
-    ]
+def list_drifted(conn: Connection, alerts: Sequence[Alert]) -> list[str]:
+    """List the features that drifted, each once, in order of their alerts; of a share the largest PSI first."""
+    drifted: list[str] = []
+    for alert in alerts:
+        kind = find_metric(alert.metric_type).kind
+        if kind is Kind.SHARE:
+            drifted += _read_drifted(conn, alert)
+        elif kind is Kind.DRIFT:
+            drifted.append(alert.feature_name or alert.worst)
     return list(dict.fromkeys(clean(name) for name in drifted if name))
+
+
+def _read_drifted(conn: Connection, alert: Alert) -> list[str]:
+    """Read which inputs drifted in the windows of an alert about a model's share of them."""
+    key = (alert.model_id, alert.model_version)
+    version, steps = find_versions(conn, [key]).get(key), list_steps(conn, *key)
+    if version is None or not steps or not alert.windows:
+        return []
+    length = alert.windows[-1].end - alert.windows[-1].start
+    series = read_drift_series(
+        conn,
+        *key,
+        since=alert.windows[0].start,
+        until=alert.windows[-1].end,
+        step=min(steps, key=lambda step: abs(step - length)),  # days of 23 hours are of the step of 24
+        segment=alert.segment,
+        metrics=("drifted", "psi_score"),
+    )
+    if not series.status:
+        return []
+    drifted = series.metrics["drifted"]
+    psi = np.where(drifted, np.nan_to_num(series.metrics["psi_score"]), -np.inf).max(axis=0)
+    names = version.feature_names
+    ranked = [names[place] for place in np.argsort(-psi, kind="stable") if drifted[:, place].any()]
+    return [name for name in ranked if name not in (PREDICTION, SCORE)]
 
 
 def _explain_one(alert: Alert) -> str:

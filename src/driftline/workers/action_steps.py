@@ -112,7 +112,7 @@ def _carry_out(
     if status is Status.APPROVED:
         return step_run(conn, run, status, now, due_at=now, reason=reason, decided_by="settings", decided_at=now)
     if status is Status.STARTING:
-        return _mark(conn, work, run, now, request=describe_run(run, alerts, work.places), started_at=now)
+        return _mark(conn, work, run, now, request=describe_run(conn, run, alerts, work.places), started_at=now)
     return step_run(conn, run, status, now, due_at=now + _AGAIN, reason=reason)
 
 
