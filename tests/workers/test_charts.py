@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from psycopg import Connection
 
 from driftline.core.notice import Breach, Kind, Notice
 from driftline.core.rules import Severity
@@ -69,31 +70,25 @@ def test_the_windows_around_the_firing_are_read(drifted: Plant) -> None:
     assert all(value > 0.2 for value in chart.values[4:HOURS])
 
 
-@pytest.mark.parametrize(
-    "breach",
-    [
+def test_the_worst_that_has_numbers_is_shown(drifted: Plant) -> None:
+    for breach in (
         Breach("", "volume", 0, 1),
         Breach("nobody", "psi", 0.9, 0.2),
         Breach("amount", "psi", 0.9, 0.2, segment="country=XX"),
         Breach("amount", "psi", 0.9, 0.2, model="churn 1"),
         Breach("", "performance_roc_auc", 0.7, 0.8),
         Breach("", "drifted_share", 0.7, 0.2),
-    ],
-    ids=str,
-)
-def test_the_worst_that_has_numbers_is_shown(drifted: Plant, breach: Breach) -> None:
-    assert chart_of(drifted, breach) is None
-    chart = chart_of(drifted, breach, AMOUNT)
-    assert chart is not None
-    assert "amount" in chart.title
-
-
-def test_there_is_none_without_windows_or_model(drifted: Plant) -> None:
-    with drifted.database.transaction() as conn:
-        nobody = Notice(Kind.TRIGGER, Severity.LOW, "nobody", "1", "", "", "k", 0, breaches=(AMOUNT,))
-        assert read_chart(conn, Catalog(), nobody) is None
-        drifted.catalog.forget()
+    ):
+        assert chart_of(drifted, breach) is None
+        chart = chart_of(drifted, breach, AMOUNT)
+        assert chart is not None
+        assert "amount" in chart.title
     assert chart_of(drifted) is None
+
+
+def test_there_is_none_without_windows(conn: Connection) -> None:
+    nobody = Notice(Kind.TRIGGER, Severity.LOW, "nobody", "1", "", "", "k", 0, breaches=(AMOUNT,))
+    assert read_chart(conn, Catalog(), nobody) is None
 
 
 @pytest.mark.parametrize("metric", ["performance_roc_auc", "estimated_roc_auc"])
