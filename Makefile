@@ -61,6 +61,7 @@ bench: setup ## the benchmarks, with their budgets: some half an hour on a quiet
 	$(BIN)/python benchmarks/estimate.py
 	$(BIN)/python benchmarks/performance.py
 	$(BIN)/python benchmarks/alert_engine.py
+	$(BIN)/python benchmarks/alert_latency.py
 	$(BIN)/python benchmarks/false_alarms.py
 
 lock: setup ## write requirements.lock anew from pyproject.toml
