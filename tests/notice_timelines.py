@@ -2,7 +2,7 @@
 
 from driftline.core.routing import QuietHours
 from driftline.core.rules import Severity
-from tests.timelines import USUAL, route
+from tests.timelines import PAGER, TICKETS, USUAL, route
 
 NIGHT = QuietHours(22 * 60, 7 * 60)
 EVERYTHING = route("all")
@@ -134,7 +134,7 @@ TIMELINES = {
         3h    nothing
         """,
     ),
-    "the severity that was told does not fall, so a new alert goes to those who were told": (
+    "when all that concerns a destination is over it is told so, and neither reminded nor told of the rest": (
         USUAL,
         """
         0m    fire CRITICAL model
@@ -143,9 +143,93 @@ TIMELINES = {
         5m    > pager update amount
         5m    > tickets trigger model amount
         10m   resolve model
+        10m   > pager resolve
         20m   fire MEDIUM country
-        20m   > pager update country
         20m   > tickets update country
+        4h20m > tickets update
+        5h    fire CRITICAL model
+        5h    > pager trigger model amount country
+        5h    > tickets update model
+        6h    resolve model
+        6h    > pager resolve
+        7h    resolve amount country
+        7h    > tickets resolve
+        """,
+    ),
+    "the end of what concerns a destination is told at night and under a silence": (
+        (route("mail", Severity.MEDIUM), route("chat", Severity.HIGH, quiet_hours=NIGHT)),
+        """
+        9h    fire HIGH amount
+        9h    > chat trigger amount
+        9h1m  fire MEDIUM country
+        9h1m  > mail trigger amount country
+        9h1m  > chat update country
+        11h   silence 1h model=fraud
+        11h   resolve amount
+        11h   > chat resolve
+        12h1m  nothing
+        13h1m  > mail update
+        """,
+    ),
+    "an escalation lasts as long as what was escalated": (
+        USUAL,
+        """
+        0m    fire HIGH amount
+        0m    > chat trigger amount
+        5m    fire MEDIUM country
+        5m    > chat update country
+        5m    > tickets trigger amount country
+        30m   > pager trigger amount country
+        40m   ack ana
+        40m   > chat acknowledge
+        40m   > pager acknowledge
+        40m   > tickets acknowledge
+        50m   resolve amount
+        50m   > chat resolve
+        50m   > pager resolve
+        60m   fire HIGH amount
+        60m   > chat trigger amount country
+        60m   > tickets update amount
+        """,
+    ),
+    "what nobody has acknowledged for long keeps those told who were told of worse": (
+        USUAL,
+        """
+        0m    fire HIGH amount
+        0m    > chat trigger amount
+        10m   fire CRITICAL model
+        10m   > chat update model
+        10m   > pager trigger amount model
+        40m   resolve model
+        60m   resolve amount
+        60m   > chat resolve
+        60m   > pager resolve
+        """,
+    ),
+    "what is not yet escalated comes later to those who were told that worse is over": (
+        USUAL,
+        """
+        0m    fire HIGH amount
+        0m    > chat trigger amount
+        10m   fire CRITICAL model
+        10m   > chat update model
+        10m   > pager trigger amount model
+        20m   resolve model
+        20m   > pager resolve
+        30m   > pager trigger amount
+        """,
+    ),
+    "a destination is not reminded while all that concerns it is silenced": (
+        (PAGER, TICKETS),
+        """
+        0m    fire CRITICAL model
+        0m    fire MEDIUM amount
+        0m    > pager trigger model amount
+        0m    > tickets trigger model amount
+        1h    silence 5h severity=CRITICAL
+        1h    = pager incident silenced
+        4h    > tickets update
+        6h    > pager update
         """,
     ),
     "broken data mute drift of the same feature until they are whole": (

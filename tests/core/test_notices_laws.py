@@ -38,7 +38,6 @@ class Notices(RuleBasedStateMachine):
         self.known: dict[tuple[int, str], set[int]] = defaultdict(set)
         self.last: dict[tuple[int, str], Message] = {}
         self.last_at: dict[tuple[int, str], int] = {}
-        self.over: set[tuple[int, str]] = set()
         self.incident = 1
 
     @initialize(hour=st.integers(0, 23))
@@ -119,6 +118,14 @@ class Notices(RuleBasedStateMachine):
                 assert is_told == (outcome in ("trigger", "update"))
                 assert is_told or outcome in tuple(Reason)
 
+    @invariant()
+    def those_are_told_for_whom_something_stands(self) -> None:
+        """Nobody else is reminded, and everybody else was told the end."""
+        standing = {alert.severity for alert in self.lazy.alerts if alert.is_open}
+        concerned = {each.name for severity in standing for each in find_routes(ROUTES, "", severity)}
+        concerned |= {"pager", "mail"} if Severity.HIGH in standing else set()  # by escalation
+        assert {name for name, each in self.lazy.told.items() if each.resolved_at is None} <= concerned
+
     def teardown(self) -> None:
         """In the end everything that is open is told, and once it is over, so is that."""
         self.end_silences()
@@ -134,7 +141,7 @@ class Notices(RuleBasedStateMachine):
             if alert.is_open and alert.alert_id not in inhibited:
                 for each in find_routes(ROUTES, "", alert.severity):
                     assert alert.alert_id in self.lazy.told[each.name].alerts
-        told = set(self.lazy.told)
+        told = {name for name, each in self.lazy.told.items() if each.resolved_at is None}
         for name in sorted({self.lazy.names[alert.alert_id] for alert in self.lazy.alerts}):
             for world in self._worlds():
                 world.resolve(name, self.now)
@@ -169,7 +176,6 @@ class Notices(RuleBasedStateMachine):
         assert look.due_at is None or look.due_at > now  # it is never due again at once
         for message in look.messages:
             key = (self.incident, message.destination)
-            assert key not in self.over
             assert (message.kind is Kind.TRIGGER) == (key not in self.last)
             news = {alert.alert_id for alert in message.news}
             assert not news & self.known[key]
@@ -180,10 +186,12 @@ class Notices(RuleBasedStateMachine):
                 self._check_peace(now, message, _find_route(message.destination), key)
                 self.last_at[key] = now
             self.last[key] = message
-            if message.kind is Kind.RESOLVE:
-                self.over.add(key)
+            if message.kind is Kind.RESOLVE:  # and what follows begins anew
+                del self.last[key]
+                self.last_at.pop(key, None)
+                self.known[key].clear()
         if look.is_over:
-            assert {key for key in self.last if key[0] == self.incident} <= self.over
+            assert not [key for key in self.last if key[0] == self.incident]
             self.incident += 1
 
     def _check_peace(self, now: int, message: Message, to: Route, key: tuple[int, str]) -> None:

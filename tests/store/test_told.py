@@ -1,5 +1,7 @@
 """What destinations were told, and for how long that is kept."""
 
+from dataclasses import replace
+
 from psycopg import Connection
 from tests.notify.notices import make_notice
 
@@ -12,7 +14,7 @@ from driftline.store.decisions import list_decisions, record_decisions
 from driftline.store.deliveries import NewDelivery, add_deliveries, list_deliveries
 from driftline.store.incidents import close_incident, list_incidents, place_incident
 from driftline.store.silences import add_silence, list_silences
-from driftline.store.told import forget_told, mark_told_resolved, read_told, write_told
+from driftline.store.told import forget_told, read_told, write_told
 
 NOW = 1_767_225_600_000_000
 CHAT = Told("chat", Severity.HIGH, {3: NOW, 1: NOW - 5}, NOW, None)
@@ -32,8 +34,9 @@ def test_what_is_read_is_what_was_written(conn: Connection) -> None:
     more = Told("chat", Severity.CRITICAL, {**CHAT.alerts, 8: NOW + 9}, NOW + 9, NOW + 7)
     write_told(conn, incident, [more])
     assert read_told(conn, incident) == {"chat": more, "pager": PAGER}
-    mark_told_resolved(conn, incident, NOW + 10)
-    assert read_told(conn, incident) == {}
+    over = replace(more, escalated=frozenset({8, 3}), resolved_at=NOW + 10)
+    write_told(conn, incident, [over])
+    assert read_told(conn, incident) == {"chat": over, "pager": PAGER}
     assert read_told(conn, other) == {"chat": CHAT}
 
 

@@ -14,11 +14,15 @@ NEXT_HIGHER = {Severity.HIGH: Severity.CRITICAL}
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """Which destinations (their names) would be told as well, and when, microseconds; None: they will not be."""
+    """Which destinations (their names) would be told as well, and when, microseconds; None: they will not be.
+
+    `alerts` are those (ids) for whose sake they would be told.
+    """
 
     targets: frozenset[str]
     at: int | None
     is_due: bool
+    alerts: frozenset[int] = frozenset()
 
 
 _NOWHERE = Escalation(frozenset(), None, False)
@@ -37,11 +41,13 @@ def decide_escalation(
     """
     if not audible:
         return _NOWHERE
-    higher = NEXT_HIGHER.get(worst_severity({alert.severity for alert in audible}))
+    worst = worst_severity({alert.severity for alert in audible})
+    higher = NEXT_HIGHER.get(worst)
     if higher is None:
         return _NOWHERE
     names = frozenset(route.name for route in find_routes(routes, incident.team, higher))
     since = -1 if incident.acknowledged_at is None else incident.acknowledged_at
+    urgent = frozenset(alert.alert_id for alert in audible if alert.fired_at > since and alert.severity is worst)
     waiting = [
         told[route.name].alerts[alert.alert_id] + route.escalate_after
         for route in routes
@@ -49,6 +55,6 @@ def decide_escalation(
         for alert in audible
         if alert.fired_at > since and alert.alert_id in told[route.name].alerts
     ]
-    if not waiting:
+    if not waiting or not urgent:
         return Escalation(names, None, False)
-    return Escalation(names, min(waiting), min(waiting) <= now)
+    return Escalation(names, min(waiting), min(waiting) <= now, urgent)

@@ -28,6 +28,8 @@ class Told:
 
     `severity` is the worst so far, `alerts` says when it was told of which alert (by `alert_id`, microseconds),
     `told_at` when it was last told that something fires, `acknowledged_at` the acknowledgement it was told of.
+    `escalated` are the alerts (ids) that concern it since nobody acknowledged them. `resolved_at` is when it was
+    told that all that concerned it is over; what concerns it later begins anew.
     """
 
     destination: str
@@ -35,3 +37,5 @@ class Told:
     alerts: Mapping[int, int]
     told_at: int
     acknowledged_at: int | None = None
+    escalated: frozenset[int] = frozenset()
+    resolved_at: int | None = None

@@ -5,7 +5,7 @@ destination quiet hours, too soon after the last notice, told already, acknowled
 all memory is in what the destinations were told: the same look after a restart decides the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from driftline.core.alert import Alert, is_worse, worst_severity
@@ -36,7 +36,7 @@ class _Scene:
     standing: tuple[Alert, ...]  # open alerts
     audible: tuple[Alert, ...]  # those of them that are not muted
     mutes: Mapping[int, _Mute]
-    severity: Severity | None  # the worst that is audible or was told: it never falls
+    told: Mapping[str, Told]  # by destination, those as well that were told that it is over
     is_acknowledged: bool
     now: int
     update_interval: int
@@ -95,27 +95,29 @@ def look_at_incident(
     }
     said = _Said()
     _explain_missed(alerts, told, audience, said)
+    active = {name: each for name, each in told.items() if each.resolved_at is None}
     if not standing:
-        _resolve(alerts, told, routes, said)
-        return Look(tuple(said.messages), tuple(said.decisions), (), None, is_over=True)
+        _resolve(alerts, active, routes, now, said)
+        return Look(tuple(said.messages), tuple(said.decisions), tuple(said.told), None, is_over=True)
     mutes = _find_mutes(standing, audience, silences, now)
     scene = _see(incident, standing, mutes, told, now, update_interval)
-    escalation = decide_escalation(incident, scene.audible, told, routes, now)
+    said.dues += [mute.until for mute in mutes.values() if mute.until is not None]
+    escalation = decide_escalation(incident, scene.audible, active, routes, now)
     for route in routes:
-        before = told.get(route.name)
+        before = active.get(route.name)
         meant = {alert.alert_id for alert in standing if route.name in audience[alert.severity]}
-        raised = route.name in escalation.targets and before is None
-        if raised and escalation.is_due:
-            meant |= {alert.alert_id for alert in scene.audible}
-        if meant or before is not None:
-            _decide(scene, route, before, meant, raised and escalation.is_due, said)
+        raised = route.name in escalation.targets
+        added = escalation.alerts - meant if raised and escalation.is_due else frozenset()
+        escalated = _find_escalated(scene, before) | added
+        if concern := meant | escalated:
+            _decide(scene, route, before, concern, escalated, said)
+        elif before is not None:
+            known = tuple(alert for alert in alerts if alert.alert_id in before.alerts)
+            said.told.append(_tell_over(tuple(a for a in known if not a.is_open) or known, before, now, said))
         elif raised and scene.is_acknowledged:
             said.hold(route.name, (), Reason.ACKNOWLEDGED, _name_acknowledgement(incident), None)
-    after = {**told, **{each.destination: each for each in said.told}}
-    later = decide_escalation(incident, scene.audible, after, routes, now)
-    if later.at is not None and not later.is_due and later.targets - after.keys():
-        said.dues.append(later.at)
-    for name in sorted(set(told) - {route.name for route in routes}):
+    _await_escalation(scene, active, audience, routes, said)
+    for name in sorted(set(active) - {route.name for route in routes}):
         said.hold(name, (), Reason.DESTINATION_REMOVED, "", None)
     return Look(
         tuple(said.messages),
@@ -136,19 +138,47 @@ def _see(
     update_interval: int,
 ) -> _Scene:
     audible = tuple(alert for alert in standing if alert.alert_id not in mutes)
-    heard = {alert.severity for alert in audible} | {each.severity for each in told.values()}
     acknowledged_at = incident.acknowledged_at
     return _Scene(
         incident=incident,
         standing=standing,
         audible=audible,
         mutes=mutes,
-        severity=worst_severity(heard) if heard else None,
+        told=told,
         is_acknowledged=acknowledged_at is not None
         and not any(alert.fired_at > acknowledged_at for alert in audible),
         now=now,
         update_interval=update_interval,
     )
+
+
+def _find_escalated(scene: _Scene, before: Told | None) -> frozenset[int]:
+    """Find the alerts that a destination was told of since nobody acknowledged them, and that still stand."""
+    return frozenset() if before is None else before.escalated & {alert.alert_id for alert in scene.standing}
+
+
+def _await_escalation(
+    scene: _Scene,
+    active: Mapping[str, Told],
+    audience: Mapping[Severity, set[str]],
+    routes: Sequence[Route],
+    said: _Said,
+) -> None:
+    """Look again when an alert comes to concern destinations that it does not concern yet."""
+    after = {**active, **{each.destination: each for each in said.told}}
+    after = {name: each for name, each in after.items() if each.resolved_at is None}
+    later = decide_escalation(scene.incident, scene.audible, after, routes, scene.now)
+    urgent = [alert for alert in scene.audible if alert.alert_id in later.alerts]
+    if (
+        later.at is not None
+        and not later.is_due
+        and any(
+            name not in audience[alert.severity] and alert.alert_id not in _find_escalated(scene, after.get(name))
+            for name in later.targets
+            for alert in urgent
+        )
+    ):
+        said.dues.append(later.at)
 
 
 def _find_mutes(
@@ -183,51 +213,73 @@ def _explain_missed(
 
 
 def _decide(
-    scene: _Scene, route: Route, before: Told | None, meant: set[int], escalated: bool, said: _Said
+    scene: _Scene,
+    route: Route,
+    before: Told | None,
+    concern: Set[int],
+    escalated: frozenset[int],
+    said: _Said,
 ) -> None:
-    """Decide what one destination is told: first of new alerts, then of an acknowledgement, else again."""
+    """Decide what one destination is told: first of new alerts, then of an acknowledgement, else again.
+
+    `concern` are the standing alerts that are for it, `escalated` those that are since nobody acknowledged them.
+    """
     known: Mapping[int, int] = {} if before is None else before.alerts
     waiting = [
         alert
         for alert in scene.standing
-        if alert.alert_id not in known and (before is not None or alert.alert_id in meant)
+        if alert.alert_id not in known and (before is not None or alert.alert_id in concern)
     ]
     for alert in waiting:
         if mute := scene.mutes.get(alert.alert_id):
             said.hold(route.name, [alert], mute.reason, mute.detail, mute.until)
     news = [alert for alert in waiting if alert.alert_id not in scene.mutes]
-    after, wants = before, bool(news) or _is_due_again(scene, route, before)
+    after, wants = before, bool(news) or _is_due_again(scene, route, before, concern)
     if wants:
-        after = _tell(scene, route, before, news, Cause.ESCALATED if escalated else Cause.NEW, said)
+        cause = Cause.ESCALATED if escalated and before is None else Cause.NEW
+        after = _tell(scene, route, before, news, concern, cause, said)
     if after is None:
         return
+    if after.escalated != escalated:
+        after = replace(after, escalated=escalated)
     if scene.is_acknowledged and after.acknowledged_at != scene.incident.acknowledged_at:
         after = _tell_acknowledged(scene, after, said)
     elif not wants:
-        _explain_quiet(scene, route, after, said)
+        _explain_quiet(scene, route, after, concern, said)
     if after is not before:
         said.told.append(after)
-    if (again := _find_repeat(scene, route, after)) is not None and again > scene.now:
+    if (again := _find_repeat(scene, route, after, concern)) is not None and again > scene.now:
         said.dues.append(again)
 
 
-def _find_repeat(scene: _Scene, route: Route, before: Told | None) -> int | None:
-    """Give when a destination is to be told again of what still fires; None for never."""
-    if before is None or route.repeat_interval is None or scene.is_acknowledged or not scene.audible:
+def _find_repeat(scene: _Scene, route: Route, before: Told | None, concern: Set[int]) -> int | None:
+    """Give when a destination is to be told again of what concerns it and still fires; None for never."""
+    if (
+        before is None
+        or route.repeat_interval is None
+        or scene.is_acknowledged
+        or not concern - scene.mutes.keys()
+    ):
         return None
     return before.told_at + route.repeat_interval
 
 
-def _is_due_again(scene: _Scene, route: Route, before: Told | None) -> bool:
-    again = _find_repeat(scene, route, before)
+def _is_due_again(scene: _Scene, route: Route, before: Told | None, concern: Set[int]) -> bool:
+    again = _find_repeat(scene, route, before, concern)
     return again is not None and again <= scene.now
 
 
 def _tell(
-    scene: _Scene, route: Route, before: Told | None, news: Sequence[Alert], cause: Cause, said: _Said
+    scene: _Scene,
+    route: Route,
+    before: Told | None,
+    news: Sequence[Alert],
+    concern: Set[int],
+    cause: Cause,
+    said: _Said,
 ) -> Told | None:
     """Tell of all that is audible, because of new alerts or because it is time, unless it must wait."""
-    is_again = _is_due_again(scene, route, before)
+    is_again = _is_due_again(scene, route, before, concern)
     worst = worst_severity({alert.severity for alert in (scene.audible if is_again else news)})
     if (until := route.quiet_until(worst, scene.now)) is not None:
         said.hold(route.name, news, Reason.QUIET_HOURS, f"until {format_time(until)}", until)
@@ -241,15 +293,24 @@ def _tell(
     kind = Kind.TRIGGER if before is None else Kind.UPDATE
     fresh = tuple(alert for alert in scene.audible if alert.alert_id not in known)
     why = cause if fresh else Cause.REPEATED
-    said.messages.append(Message(route.name, kind, why, _severity(scene), scene.audible, fresh))
+    severity = _find_severity(scene, before)
+    said.messages.append(Message(route.name, kind, why, severity, scene.audible, fresh))
     said.record(route.name, fresh, kind, str(why))
     return Told(
         route.name,
-        _severity(scene),
-        {**known, **{alert.alert_id: scene.now for alert in fresh}},
+        severity,
+        {**_recall(scene, route), **{alert.alert_id: scene.now for alert in fresh}},
         scene.now,
         None if before is None else before.acknowledged_at,
     )
+
+
+def _recall(scene: _Scene, route: Route) -> Mapping[int, int]:
+    """Give what a destination was told of; where it was told the end, what still stands is new again."""
+    if (past := scene.told.get(route.name)) is None:
+        return {}
+    standing = {alert.alert_id for alert in scene.standing} if past.resolved_at is not None else set()
+    return {alert_id: at for alert_id, at in past.alerts.items() if alert_id not in standing}
 
 
 def _tell_acknowledged(scene: _Scene, before: Told, said: _Said) -> Told:
@@ -261,35 +322,44 @@ def _tell_acknowledged(scene: _Scene, before: Told, said: _Said) -> Told:
     return replace(before, acknowledged_at=scene.incident.acknowledged_at)
 
 
-def _explain_quiet(scene: _Scene, route: Route, before: Told, said: _Said) -> None:
+def _explain_quiet(scene: _Scene, route: Route, before: Told, concern: Set[int], said: _Said) -> None:
     """Say why a destination that knows everything is not told again."""
-    if not scene.audible:
-        mute = scene.mutes[scene.standing[0].alert_id]
-        untils = [each.until for each in scene.mutes.values() if each.until is not None]
-        said.hold(route.name, (), mute.reason, mute.detail, min(untils, default=None))
+    if not concern - scene.mutes.keys():
+        mute = scene.mutes[min(concern)]
+        said.hold(route.name, (), mute.reason, mute.detail, None)
     elif scene.is_acknowledged:
         said.hold(route.name, (), Reason.ACKNOWLEDGED, _name_acknowledgement(scene.incident), None)
     else:
-        again = _find_repeat(scene, route, before)
+        again = _find_repeat(scene, route, before, concern)
         detail = "it is not told again" if again is None else f"until {format_time(again)}"
         said.hold(route.name, (), Reason.ALREADY_TOLD, detail, None)
 
 
-def _resolve(alerts: Sequence[Alert], told: Mapping[str, Told], routes: Sequence[Route], said: _Said) -> None:
+def _tell_over(alerts: tuple[Alert, ...], before: Told, now: int, said: _Said) -> Told:
+    """Tell a destination, whatever the hour, that all that concerned it is over, and begin anew with it."""
+    said.messages.append(Message(before.destination, Kind.RESOLVE, Cause.RESOLVED, before.severity, alerts))
+    said.record(before.destination, (), Kind.RESOLVE, "")
+    return replace(before, resolved_at=now)
+
+
+def _resolve(
+    alerts: Sequence[Alert], active: Mapping[str, Told], routes: Sequence[Route], now: int, said: _Said
+) -> None:
     """Tell those who were told, whatever the hour and the silences, that it is over."""
     names = {route.name for route in routes}
-    for name, before in sorted(told.items()):
+    for name, before in sorted(active.items()):
         if name not in names:
             said.hold(name, (), Reason.DESTINATION_REMOVED, "", None)
             continue
         known = tuple(alert for alert in alerts if alert.alert_id in before.alerts)
-        said.messages.append(Message(name, Kind.RESOLVE, Cause.RESOLVED, before.severity, known))
-        said.record(name, (), Kind.RESOLVE, "")
+        said.told.append(_tell_over(known, before, now, said))
 
 
-def _severity(scene: _Scene) -> Severity:
-    assert scene.severity is not None  # there is something audible, or somebody was told
-    return scene.severity
+def _find_severity(scene: _Scene, before: Told | None) -> Severity:
+    """Give the worst that is audible or was told to a destination since what concerned it was over last."""
+    return worst_severity(
+        {alert.severity for alert in scene.audible} | ({before.severity} if before is not None else set())
+    )
 
 
 def _name_acknowledgement(incident: Incident) -> str:

@@ -38,6 +38,7 @@ def compose_notice(
     ranked = rank_alerts(message.alerts)
     windows = sorted({window for alert in ranked for window in alert.windows})
     is_over = message.cause is Cause.RESOLVED
+    ends = [alert.resolved_at for alert in ranked if alert.resolved_at is not None]
     return Notice(
         kind=message.kind,
         severity=message.severity,
@@ -47,7 +48,7 @@ def compose_notice(
         summary=_summarise(incident, message, ranked),
         dedup_key=f"driftline/{incident.incident_id}",
         fired_at=incident.opened_at,
-        resolved_at=max((alert.resolved_at or 0 for alert in ranked), default=0) if is_over else None,
+        resolved_at=max(ends, default=None) if is_over else None,
         breaches=tuple(_describe(incident, alert) for alert in ranked),
         windows=tuple(windows[-_MOST_WINDOWS:]),
         url=url,

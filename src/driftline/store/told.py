@@ -12,11 +12,11 @@ from driftline.core.rules import Severity
 
 
 def read_told(conn: Connection, incident_id: int) -> dict[str, Told]:
-    """Read what destinations were told of an open incident, by their names."""
+    """Read what destinations were told of an incident, by their names."""
     with conn.cursor(row_factory=dict_row) as cursor:
         cursor.execute(
-            "SELECT destination, severity, alert_ids, alerts_told_at, told_at, acknowledged_at"
-            " FROM incident_destinations WHERE incident_id = %s AND resolved_at IS NULL ORDER BY destination",
+            "SELECT destination, severity, alert_ids, alerts_told_at, told_at, acknowledged_at, escalated_ids,"
+            " resolved_at FROM incident_destinations WHERE incident_id = %s ORDER BY destination",
             (incident_id,),
         )
         return {
@@ -26,6 +26,8 @@ def read_told(conn: Connection, incident_id: int) -> dict[str, Told]:
                 dict(zip(row["alert_ids"], row["alerts_told_at"], strict=True)),
                 row["told_at"],
                 row["acknowledged_at"],
+                frozenset(row["escalated_ids"]),
+                row["resolved_at"],
             )
             for row in cursor.fetchall()
         }
@@ -37,12 +39,14 @@ def write_told(conn: Connection, incident_id: int, told: Iterable[Told]) -> None
         cursor.executemany(
             """
             INSERT INTO incident_destinations
-                (incident_id, destination, severity, alert_ids, alerts_told_at, told_at, acknowledged_at)
-            VALUES (%s, %s, %s, %s, %s, %s, %s)
+                (incident_id, destination, severity, alert_ids, alerts_told_at, told_at, acknowledged_at,
+                 escalated_ids, resolved_at)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT ON CONSTRAINT incident_destinations_pkey DO UPDATE SET
                 severity = excluded.severity, alert_ids = excluded.alert_ids,
                 alerts_told_at = excluded.alerts_told_at, told_at = excluded.told_at,
-                acknowledged_at = excluded.acknowledged_at
+                acknowledged_at = excluded.acknowledged_at, escalated_ids = excluded.escalated_ids,
+                resolved_at = excluded.resolved_at
             """,
             [
                 (
@@ -53,6 +57,8 @@ def write_told(conn: Connection, incident_id: int, told: Iterable[Told]) -> None
                     [from_micros(at) for at in each.alerts.values()],
                     from_micros(each.told_at),
                     None if each.acknowledged_at is None else from_micros(each.acknowledged_at),
+                    sorted(each.escalated),
+                    None if each.resolved_at is None else from_micros(each.resolved_at),
                 )
                 for each in told
             ],
@@ -69,11 +75,3 @@ def forget_told(conn: Connection, before: int) -> None:
             (from_micros(before),),
         )
     conn.execute("DELETE FROM silences WHERE ends_at < %s", (from_micros(before),))
-
-
-def mark_told_resolved(conn: Connection, incident_id: int, now: int) -> None:
-    """Record that those who were told of an incident are told that it is over."""
-    conn.execute(
-        "UPDATE incident_destinations SET resolved_at = %s WHERE incident_id = %s AND resolved_at IS NULL",
-        (from_micros(now), incident_id),
-    )

@@ -33,7 +33,7 @@ from driftline.store.incidents import (
 )
 from driftline.store.incidents import Incident as StoredIncident
 from driftline.store.silences import list_active_silences
-from driftline.store.told import mark_told_resolved, read_told, write_told
+from driftline.store.told import read_told, write_told
 from driftline.workers.approval_key import list_approval_links
 
 IDLE_S = 1.0
@@ -134,7 +134,6 @@ class Teller:
         if look.escalated:
             escalate_incident(conn, stored.incident_id, stored.escalations + 1)
         if look.is_over:
-            mark_told_resolved(conn, stored.incident_id, now)
             close_incident(conn, stored.incident_id, now)
         else:
             postpone_incident(conn, stored.incident_id, look.due_at)

@@ -22,7 +22,8 @@ CREATE TABLE incident_destinations (
     alerts_told_at  timestamptz[] NOT NULL,             -- … and when
     told_at         timestamptz   NOT NULL,             -- when it was last told that something fires
     acknowledged_at timestamptz,                        -- the acknowledgement that it was told of
-    resolved_at     timestamptz,
+    escalated_ids   bigint[]      NOT NULL,             -- the alerts it was told of since nobody acknowledged them
+    resolved_at     timestamptz,                        -- when it was told that all that concerned it is over
     CONSTRAINT incident_destinations_pkey PRIMARY KEY (incident_id, destination)
 );
 
