@@ -7,6 +7,7 @@ starting: the next one looks it up, or, where that cannot be, starts it again wi
 import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -72,7 +73,9 @@ def take_step(work: Work) -> bool:
     if run is None:
         return False
     try:
-        if run.status is Status.STARTING:
+        if run.run_id in work.commands:
+            _resume(work, run)
+        elif run.status is Status.STARTING:
             _start_again(work, run)
         elif run.status is Status.RUNNING:
             _follow(work, run)
@@ -129,6 +132,14 @@ def _mark(conn: Connection, work: Work, run: ActionRun, now: int, **changes: Any
         retrains=work.action.purpose is Purpose.RETRAIN,
         **changes,
     )
+
+
+def _resume(work: Work, run: ActionRun) -> None:
+    """Go on with a command that still runs here, after a long pause of this process or of the database."""
+    _, running = work.commands[run.run_id]
+    work.commands[run.run_id] = run, running
+    if run.status is Status.STARTING:
+        _record(work, run, Progress(State.RUNNING, running.name))
 
 
 def _start_again(work: Work, run: ActionRun) -> None:
@@ -210,10 +221,7 @@ def _follow(work: Work, run: ActionRun) -> None:
     if work.action.purpose is Purpose.FALLBACK:
         _last(work, run, now)
     elif isinstance(work.action.provider, Command):
-        if run.run_id in work.commands:  # a long pause of this process: it is still its own
-            work.commands[run.run_id] = run, work.commands[run.run_id][1]
-        else:
-            _restart(work, run, now)
+        _restart(work, run, now)
     elif run.started_at is not None and now - run.started_at > work.action.time_out:
         limit = timedelta(microseconds=work.action.time_out)
         _record(work, run, Progress(State.FAILED, detail=f"it did not end within {limit} (time_out)"))
@@ -297,8 +305,8 @@ def watch_commands(work: Work) -> None:
     for run, running in list(work.commands.values()):
         progress = running.poll()
         if progress is not None:
+            _record(work, run, progress)  # where the database is away, it is kept until the next time
             del work.commands[run.run_id]
-            _record(work, run, progress)
         elif not _keep(work, run):
             del work.commands[run.run_id]
             running.stop()
@@ -317,11 +325,13 @@ def _keep(work: Work, run: ActionRun) -> bool:
 
 def stop_commands(work: Work) -> None:
     """End all commands; their runs are started again by the next worker."""
-    for run, running in list(work.commands.values()):
+    ended = list(work.commands.values())
+    for _, running in ended:
         running.stop()
-        with work.database.transaction() as conn:
-            postpone_run(conn, run, work.clock())
     work.commands.clear()
+    for run, _ in ended:
+        with suppress(OperationalError), work.database.transaction() as conn:
+            postpone_run(conn, run, work.clock())
 
 
 def _request(work: Work, run: ActionRun) -> Request:

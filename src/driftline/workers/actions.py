@@ -31,32 +31,37 @@ def run_actions(
     clock: Callable[[], int],
     stop: threading.Event,
 ) -> None:
-    """Take runs of actions to their ends until told to stop. Raises when the database is away: run it again."""
+    """Take runs of actions to their ends until told to stop. What fails starts over; commands run on meanwhile."""
     over = threading.Event()
     threads = [
         threading.Thread(
             target=keep_running,
-            args=(f"action {action.name}", _make_loop(database, action, key, places, clock, over), over),
+            args=(f"action {action.name}", _make_work(database, action, key, places, clock, over), over),
             name=f"action {action.name}",
             daemon=True,
         )
         for action in actions
     ]
-    for thread in threads:
-        thread.start()
-    try:
+    names = [action.name for action in actions]
+
+    def tell() -> None:
         while not stop.is_set():
             tell_news(database, clock())
             end_retrained(database, clock())
-            refuse_nameless(database, [action.name for action in actions], clock())
+            refuse_nameless(database, names, clock())
             stop.wait(CYCLE_S)
+
+    for thread in threads:
+        thread.start()
+    try:
+        keep_running("actions", tell, stop)
     finally:
         over.set()
         for thread in threads:
             thread.join()
 
 
-def _make_loop(
+def _make_work(
     database: Database,
     action: Action,
     key: bytes,
@@ -67,16 +72,20 @@ def _make_loop(
     def work_off() -> None:
         with open_client(action.ca_file) as client:
             work = Work(database, action, client, clock, key, places)
-            try:
-                while not over.is_set():
-                    busy = take_step(work)
-                    watch_commands(work)
-                    if not busy:
-                        over.wait(CYCLE_S)
+            try:  # the inner loop starts over while the database is away; the commands of `work` outlive that
+                keep_running(f"action {action.name}", lambda: _take_steps(work, over), over)
             finally:
                 stop_commands(work)
 
     return work_off
+
+
+def _take_steps(work: Work, over: threading.Event) -> None:
+    while not over.is_set():
+        busy = take_step(work)
+        watch_commands(work)
+        if not busy:
+            over.wait(CYCLE_S)
 
 
 def refuse_nameless(database: Database, names: Sequence[str], now: int) -> None:
