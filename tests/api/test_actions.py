@@ -145,6 +145,34 @@ def test_a_trainer_reports_with_the_token_of_its_run(client: httpx.Client, yard:
     assert acts[-1] == ("callback/retrain", "succeeded")
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
+def test_a_number_of_a_result_that_is_not_finite_is_kept_as_null(
+    client: httpx.Client, yard: Yard, settings: Settings, number: str
+) -> None:
+    start(client, yard)
+    done = report(client, yard, settings, f'{{"status": "running", "result": {{"a": [{{"b": {number}}}, 0.5]}}}}')
+    assert (done.status_code, done.json()["result"]) == (200, {"a": [{"b": None}, 0.5]})
+
+
+@pytest.mark.parametrize(
+    "result", [r'{"a": "x\u0000y"}', r'{"a": [{"b\u0000": 1}]}', r'{"a": "\ud800"}', r'{"\ud800": 1}']
+)
+def test_a_result_that_cannot_be_kept_is_refused(
+    client: httpx.Client, yard: Yard, settings: Settings, result: str
+) -> None:
+    start(client, yard)
+    refused = report(client, yard, settings, f'{{"status": "succeeded", "result": {result}}}')
+    assert refused.status_code == 422
+    assert refused.json()["field"].startswith("result")
+    assert yard.run.status is Status.RUNNING
+
+
+def report(client: httpx.Client, yard: Yard, settings: Settings, content: str) -> httpx.Response:
+    token = make_token(read_approval_key(settings), yard.run.run_id)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    return client.post(f"/actions/runs/{yard.run.run_id}/callback", content=content, headers=headers)
+
+
 def start(client: httpx.Client, yard: Yard) -> None:
     assert client.post(f"/actions/{yard.run.run_id}/approve", json={"by": "ana"}).status_code == 200
     yard.let_pass(minutes=1)

@@ -1,10 +1,12 @@
 """Callbacks: trainers and pipelines report how a run goes, with the token that came with its request."""
 
 import json
+import math
+import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from driftline.api.actions import describe_run
 from driftline.api.context import ApprovalKey, OpenDatabase
@@ -18,7 +20,19 @@ from driftline.store.actions import get_run, note_run, step_run
 router = APIRouter(tags=["actions"])
 
 _MOST_RESULT = 100_000
+_NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 _SCHEME = "bearer "
+
+
+def _clean(value: Any) -> Any:
+    """Give a value as the database can keep it: null for numbers that are not finite. Refuses text it cannot."""
+    if isinstance(value, str) and _NOT_TEXT.search(value):
+        raise ValueError("there is a NUL character or half a surrogate pair in it; remove it")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {_clean(name): _clean(entry) for name, entry in value.items()}
+    return [_clean(entry) for entry in value] if isinstance(value, list) else value
 
 
 class Report(BaseModel):
@@ -28,7 +42,9 @@ class Report(BaseModel):
 
     status: Literal["running", "succeeded", "failed"] = Field(description="Only the last two end the run.")
     detail: Text | None = Field(default=None, max_length=2_000, description="What people should read.")
-    result: dict[str, JsonValue] | None = Field(default=None, description="Anything, such as metrics.")
+    result: Annotated[dict[str, JsonValue] | None, AfterValidator(_clean)] = Field(
+        default=None, description="Anything, such as metrics; NaN and infinite numbers become null."
+    )
 
 
 @router.post(
