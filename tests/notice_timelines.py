@@ -89,6 +89,21 @@ TIMELINES = {
         40h   > all resolve
         """,
     ),
+    "an acknowledgement is told again when what fired since is over": (
+        (EVERYTHING,),
+        """
+        0m    fire MEDIUM a
+        0m    > all trigger a
+        1h    ack ana
+        1h    > all acknowledge
+        2h    fire LOW b
+        2h    > all update b
+        3h    resolve b
+        3h    > all acknowledge
+        20h   resolve a
+        20h   > all resolve
+        """,
+    ),
     "what nobody acknowledges is escalated once": (
         USUAL,
         """

@@ -2,10 +2,12 @@
 
 import pytest
 
+from driftline.core.incident import Incident
 from driftline.core.notice import Kind
 from driftline.core.routing import QuietHours, Route
 from driftline.core.rules import Severity
 from driftline.core.silence import Matcher
+from driftline.core.wording import compose_notice
 from tests.notice_timelines import TIMELINES
 from tests.timelines import HOUR, START, PureWorld, play, route
 
@@ -30,6 +32,32 @@ def test_an_acknowledgement_names_what_is_audible() -> None:
     world.look(START + 4)
     (message,) = world.looks[-1][1].messages
     assert [alert.feature for alert in message.alerts] == ["a", "b"]
+
+
+def test_news_after_an_acknowledgement_wakes_people_again() -> None:
+    world = PureWorld((route("all"),))
+    world.fire("a", Severity.HIGH, START)
+    world.look(START)
+    world.acknowledge("ana", START + HOUR)
+    world.look(START + HOUR)
+    world.fire("b", Severity.MEDIUM, START + 2 * HOUR)
+    world.look(START + 2 * HOUR)
+    (message,) = world.looks[-1][1].messages
+    notice = compose_notice(Incident(1, "fraud", "3", "", START), message)
+    assert (notice.kind, notice.reopens, notice.fired_at) == (Kind.UPDATE, True, START + 2 * HOUR)
+    world.look(START + 6 * HOUR)
+    world.fire("c", Severity.MEDIUM, START + 7 * HOUR)
+    world.look(START + 7 * HOUR)
+    said = [message for _, look in world.looks for message in look.messages]
+    assert [(str(message.kind), message.reopens) for message in said] == [
+        ("trigger", False),
+        ("acknowledge", False),
+        ("update", True),
+        ("update", False),  # a reminder
+        ("update", False),  # the one that was opened anew is not acknowledged
+    ]
+    reminder = compose_notice(Incident(1, "fraud", "3", "", START), said[3])
+    assert reminder.fired_at == START
 
 
 def test_reasons_name_who_and_until_when() -> None:

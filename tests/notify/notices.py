@@ -53,6 +53,7 @@ notices = st.builds(
     kind=st.sampled_from(Kind),
     severity=st.sampled_from(Severity),
     breaches=st.lists(breaches, max_size=30).map(tuple),
+    reopens=st.booleans(),
     resolved_at=st.none() | st.integers(FIRED, FIRED + 100 * HOUR),
     approvals=st.lists(
         st.tuples(texts, st.just("https://driftline.example.com/a?b=c&d=e") | texts), max_size=3

@@ -56,6 +56,18 @@ def test_an_incident_from_trigger_to_resolve_has_one_key(client):
     assert {request.path for request in provider.requests} == {"/v2/enqueue"}
 
 
+def test_news_after_an_acknowledgement_opens_another_incident(client):
+    with run_provider(answer) as provider:
+        pagerduty = PagerDuty(Secret(KEY), provider.url)
+        provider.troubles = [Reply(202, {}), Reply(503, {})]
+        notice = make_notice(kind=Kind.UPDATE, reopens=True)
+        sent = [send(client, pagerduty, notice).result for _ in range(2)]
+    assert sent == [Result.RETRY, Result.SENT]
+    events = [request.content for request in provider.requests]
+    assert [event["event_action"] for event in events] == ["resolve", "trigger"] * 2
+    assert len({event["dedup_key"] for event in events}) == 1
+
+
 def test_what_a_person_needs_is_in_the_event():
     event = payload(make_notice())
     assert event["payload"]["summary"] == "fraud 3: 2 features drifted"

@@ -45,7 +45,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a destination is to be told: of `alerts`, `news` of which it was not told before."""
+    """What a destination is to be told: of `alerts`, `news` of which it was not told before.
+
+    `reopens`: it is news after the last acknowledgement that it was told of.
+    """
 
     destination: str
     kind: Kind
@@ -53,6 +56,7 @@ class Message:
     severity: Severity
     alerts: tuple[Alert, ...]
     news: tuple[Alert, ...] = ()
+    reopens: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class Notice:
 
     `dedup_key` is the same from trigger to resolve: by it a destination finds what it was told before. `breaches`
     are ranked, the worst first; `windows` are the half-open intervals [start, end) that led there, oldest first.
+    `reopens` says that it is news after an acknowledgement that the destination was told of: it must wake people.
 
     >>> notice = Notice(
     ...     kind=Kind.TRIGGER,
@@ -80,3 +81,4 @@ class Notice:
     owner: str = ""
     team: str = ""
     approvals: tuple[tuple[str, str], ...] = ()  # actions that wait for somebody, and where to approve each
+    reopens: bool = False

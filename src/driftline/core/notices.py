@@ -294,14 +294,16 @@ def _tell(
     fresh = tuple(alert for alert in scene.audible if alert.alert_id not in known)
     why = cause if fresh else Cause.REPEATED
     severity = _find_severity(scene, before)
-    said.messages.append(Message(route.name, kind, why, severity, scene.audible, fresh))
+    calmed = before is not None and before.acknowledged_at is not None
+    reopens = calmed and bool(fresh) and not scene.is_acknowledged
+    said.messages.append(Message(route.name, kind, why, severity, scene.audible, fresh, reopens))
     said.record(route.name, fresh, kind, str(why))
     return Told(
         route.name,
         severity,
         {**_recall(scene, route), **{alert.alert_id: scene.now for alert in fresh}},
         scene.now,
-        None if before is None else before.acknowledged_at,
+        None if before is None or reopens else before.acknowledged_at,
     )
 
 

@@ -8,6 +8,7 @@ from driftline.core.decision import Cause, Message
 from driftline.core.incident import Incident
 from driftline.core.moment import format_time
 from driftline.core.notice import Breach, Notice
+from driftline.core.notice import Kind as NoticeKind
 from driftline.core.rule_metric import ESTIMATED, PERFORMANCE, Kind, find_metric
 from driftline.core.rules import Severity
 
@@ -30,7 +31,6 @@ def compose_notice(
     """Write the notice of a message; `url` is the incident's, `approvals` are actions and their addresses.
 
     >>> alert = Alert(1, "auc", "fraud", "3", "performance_roc_auc", 0.81, 0.86, Severity.CRITICAL, fired_at=0)
-    >>> from driftline.core.notice import Kind as NoticeKind
     >>> message = Message("pager", NoticeKind.TRIGGER, Cause.NEW, Severity.CRITICAL, (alert,), (alert,))
     >>> compose_notice(Incident(17, "fraud", "3", "risk", opened_at=0), message).title
     'fraud 3: roc_auc dropped to 0.81 (threshold 0.86)'
@@ -38,6 +38,7 @@ def compose_notice(
     ranked = rank_alerts(message.alerts)
     windows = sorted({window for alert in ranked for window in alert.windows})
     is_over = message.cause is Cause.RESOLVED
+    news = message.news if message.kind is NoticeKind.UPDATE else ()
     ends = [alert.resolved_at for alert in ranked if alert.resolved_at is not None]
     return Notice(
         kind=message.kind,
@@ -47,7 +48,7 @@ def compose_notice(
         title=write_title(ranked),
         summary=_summarise(incident, message, ranked),
         dedup_key=f"driftline/{incident.incident_id}",
-        fired_at=incident.opened_at,
+        fired_at=max((alert.fired_at for alert in news), default=incident.opened_at),
         resolved_at=max(ends, default=None) if is_over else None,
         breaches=tuple(_describe(incident, alert) for alert in ranked),
         windows=tuple(windows[-_MOST_WINDOWS:]),
@@ -56,6 +57,7 @@ def compose_notice(
         owner=next((alert.owner for alert in ranked if alert.owner), ""),
         team=incident.team,
         approvals=() if is_over else tuple(approvals),
+        reopens=message.reopens,
     )
 
 

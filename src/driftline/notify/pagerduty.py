@@ -76,14 +76,23 @@ def payload(notice: Notice) -> dict[str, Any]:
 
 
 def send(client: httpx.Client, pagerduty: PagerDuty, notice: Notice) -> Delivery:
-    """Send a notice. It may be repeated: PagerDuty takes a second copy, by its key, for the same incident."""
+    """Send a notice. It may be repeated: PagerDuty takes a second copy, by its key, for the same incident.
+
+    To an incident that was acknowledged a trigger only adds a line, and wakes nobody. So one that reopens resolves
+    it first, and opens another; a repeated one does both again.
+    """
     event = payload(notice)
-    body = encode({"routing_key": pagerduty.routing_key.reveal(), **event})
+    key = event["dedup_key"]
+    events = [event]
+    if notice.reopens and event["event_action"] == "trigger":
+        events = [{"event_action": "resolve", "dedup_key": key}, event]
     try:
-        call(client, "POST", pagerduty.url, body=body, secrets=[pagerduty.routing_key])
+        for each in events:
+            body = encode({"routing_key": pagerduty.routing_key.reveal(), **each})
+            call(client, "POST", pagerduty.url, body=body, secrets=[pagerduty.routing_key])
     except Undelivered as end:
         return end.delivery
-    return Delivery(Result.SENT, reference=event["dedup_key"])
+    return Delivery(Result.SENT, reference=key)
 
 
 def _describe(notice: Notice) -> dict[str, Any]:
