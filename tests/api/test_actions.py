@@ -167,6 +167,27 @@ def test_a_result_that_cannot_be_kept_is_refused(
     assert yard.run.status is Status.RUNNING
 
 
+def test_a_callback_does_not_end_a_fallback(client: httpx.Client, yard: Yard, settings: Settings) -> None:
+    yard.execute("DELETE FROM action_run_alerts")
+    yard.execute("DELETE FROM action_runs")
+    yard.works.clear()
+    with run_provider(lambda _: Reply(204)) as provider:
+        yard.configure("backup", type="fallback_webhook", url=provider.url, key="env:KEY", approval=False)
+        alert = yard.fire("fraud", "backup")
+        yard.work_off()
+        for status in ("succeeded", "failed"):
+            refused = report(client, yard, settings, f'{{"status": "{status}"}}')
+            assert (refused.status_code, refused.json()["field"]) == (409, "status")
+            assert "ends by itself" in refused.json()["detail"]
+        noted = report(client, yard, settings, '{"status": "running", "detail": "switched"}')
+        assert (noted.json()["status"], noted.json()["detail"]) == ("running", "switched")
+        yard.resolve(alert)
+        yard.let_pass(minutes=1)
+        yard.work_off()
+    assert yard.run.status is Status.SUCCEEDED
+    assert [request.content["phase"] for request in provider.requests] == ["start", "end"]
+
+
 def report(client: httpx.Client, yard: Yard, settings: Settings, content: str) -> httpx.Response:
     token = make_token(read_approval_key(settings), yard.run.run_id)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

@@ -40,7 +40,7 @@ class Report(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    status: Literal["running", "succeeded", "failed"] = Field(description="Only the last two end the run.")
+    status: Literal["running", "succeeded", "failed"] = Field(description="The last two end the run.")
     detail: Text | None = Field(default=None, max_length=2_000, description="What people should read.")
     result: Annotated[dict[str, JsonValue] | None, AfterValidator(_clean)] = Field(
         default=None, description="Anything, such as metrics; NaN and infinite numbers become null."
@@ -60,7 +60,10 @@ def report(
     key: ApprovalKey,
     authorization: Annotated[str, Header(description="`Bearer` and the token of the request's callback.")] = "",
 ) -> dict[str, Any]:
-    """Report progress or the end of a run. The token is good for this run alone; a report may be sent again."""
+    """Report progress of a run, or the end of one that retrains; others end by themselves.
+
+    The token is good for this run alone; a report may be sent again.
+    """
     token = authorization[len(_SCHEME) :].strip() if authorization[: len(_SCHEME)].lower() == _SCHEME else ""
     if not is_token(key, run_id, token):
         raise Refusal("not-allowed", "send the header Authorization: Bearer and the token of the run's request")
@@ -70,6 +73,9 @@ def report(
         run = get_run(conn, run_id, lock=True)
         if body.status == "running" and run.status in STARTED:
             note_run(conn, run, body.detail, body.result)
+        elif run.status in STARTED and not run.retrains:
+            why = "only a run that retrains ends by callback; this one ends by itself: report running"
+            raise Refusal("conflict", why, field="status")
         elif run.status in STARTED:
             said: dict[str, Any] = {"detail": body.detail or "", "result": body.result, "answered": True}
             step_run(conn, run, Status(body.status), read_clock(), actor=f"callback/{run.action}", **said)
