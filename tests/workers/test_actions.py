@@ -426,3 +426,21 @@ def test_an_action_that_the_settings_do_not_have(yard: Yard) -> None:
     yard.resolve(alert)
     refuse_nameless(yard.database, ["retrain"], yard.now + HOUR)
     assert yard.run.status is Status.EXPIRED
+
+
+def test_a_run_that_goes_on_is_held_while_the_settings_do_not_have_its_action(yard: Yard) -> None:
+    with run_provider(lambda _: Reply(200)) as provider:
+        yard.configure("backup", **hook(provider.url, "fallback_webhook", approval=False))
+        alert = yard.fire("fraud", "backup")
+        yard.work_off()
+        yard.resolve(alert)
+        for _ in range(3):
+            yard.let_pass(minutes=2)
+            refuse_nameless(yard.database, [], yard.now)
+        assert (yard.run.status, len(provider.requests)) == (Status.RUNNING, 1)
+        reason = "the settings have no action 'backup'; add [actions.backup]: nothing follows the run until then"
+        assert yard.run.reason == reason
+        yard.let_pass(minutes=2)
+        yard.work_off()
+    assert (yard.run.status, yard.run.reason) == (Status.SUCCEEDED, "")
+    assert [request.content["phase"] for request in provider.requests] == ["start", "end"]

@@ -22,7 +22,7 @@ from driftline.actions.command import Command, RunningCommand
 from driftline.actions.fallback_flag import FallbackFlag
 from driftline.actions.progress import Progress, State
 from driftline.actions.request import Request
-from driftline.core.action_runs import ENDS, Status
+from driftline.core.action_runs import ENDS, STARTED, Status
 from driftline.core.approval import make_token
 from driftline.core.guard_rails import Decision, Pending, decide
 from driftline.core.window import MICROSECONDS
@@ -70,6 +70,8 @@ def take_step(work: Work) -> bool:
     """Do the next step of the run that is due longest; False when none is."""
     with work.database.transaction() as conn:
         run = take_due_run(conn, work.action.name, work.clock(), work.lease)
+        if run is not None and run.status in STARTED and run.reason:  # it was held: its action is known again
+            run = step_run(conn, run, run.status, work.clock(), due_at=work.clock() + work.lease)
     if run is None:
         return False
     try:

@@ -4,12 +4,13 @@ import threading
 from collections.abc import Callable, Sequence
 
 import structlog
+from psycopg import Connection
 
 from driftline.actions.action import Action
 from driftline.core.action_runs import STARTED, Status
 from driftline.core.window import MICROSECONDS
 from driftline.notify.call import open_client
-from driftline.store.actions import list_nameless_actions, step_run, take_due_run
+from driftline.store.actions import ActionRun, list_nameless_actions, step_run, take_due_run
 from driftline.store.alerts import list_run_alerts
 from driftline.store.database import Database
 from driftline.workers.action_alerts import end_retrained, tell_news
@@ -89,15 +90,22 @@ def _take_steps(work: Work, over: threading.Event) -> None:
 
 
 def refuse_nameless(database: Database, names: Sequence[str], now: int) -> None:
-    """Say of runs whose action is not in the settings why nothing becomes of them."""
+    """Say of runs whose action is not in the settings why nothing becomes of them; those that go on are held."""
     with database.transaction() as conn:
         for name in list_nameless_actions(conn, names, now):
             reason = f"the settings have no action {name!r}; add [actions.{name}]"
             while (run := take_due_run(conn, name, now, _AGAIN)) is not None:
                 if run.status in STARTED:
-                    step_run(conn, run, Status.FAILED, now, detail=reason)
+                    _hold(conn, run, f"{reason}: nothing follows the run until then", now)
                 elif not any(alert.is_open for alert in list_run_alerts(conn, run.run_id)):
                     step_run(conn, run, Status.EXPIRED, now, reason="its alerts are over")
                 elif run.status is not Status.BLOCKED:
                     logger.warning("unknown action", action=name, model=run.model_id)
                     step_run(conn, run, Status.BLOCKED, now, due_at=now + _AGAIN, reason=reason)
+
+
+def _hold(conn: Connection, run: ActionRun, reason: str, now: int) -> None:
+    """Leave a run that goes on as it is, with a reason: other workers, or later settings, may know its action."""
+    if run.reason != reason:
+        logger.warning("unknown action", action=run.action, model=run.model_id, run=run.run_id)
+        step_run(conn, run, run.status, now, due_at=now + _AGAIN, reason=reason)
