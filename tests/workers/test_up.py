@@ -77,7 +77,7 @@ def test_workers_run_alone(plant: Plant, tmp_path: Path) -> None:
 
 def test_stopping_flushes_what_is_buffered_and_waits_for_no_interval(plant: Plant, tmp_path: Path) -> None:
     """With an hour between flushes, this ends in time only when stopping does not wait for one."""
-    with run_workers(plant.database, plant.log, quick(tmp_path, flush_interval_s=3600)):
+    with run_workers(plant.database, plant.log, quick(tmp_path, flush_interval_s=3600), ["profiler"]):
         wait_for(lambda: _partitions_taken(plant) == 2)
         plant.send(make_batch(range(50), at(0.5)), partition=0)
         plant.send(make_batch(range(50, 70), at(0.5)), partition=1)
