@@ -67,6 +67,23 @@ def test_a_person_approves_once(client: httpx.Client, yard: Yard) -> None:
     assert again.json()["detail"] == "the run cannot be approved: it is approved by ana"
 
 
+def test_an_approval_may_be_too_late(client: httpx.Client, yard: Yard, link: str) -> None:
+    yard.execute("UPDATE action_runs SET approve_before = now() - interval '1 hour'")
+    late = client.post(f"/actions/{yard.run.run_id}/approve", json={"by": "ana"})
+    assert (late.status_code, late.json()["field"]) == (409, "status")
+    assert late.json()["detail"].startswith("the run cannot be approved: it waited for that until 20")
+    assert client.post(link, data={"who": "ana", "decision": "approve"}).status_code == 409
+    assert yard.run.status is Status.WAITING
+    assert client.post(f"/actions/{yard.run.run_id}/reject", json={"by": "ana"}).json()["status"] == "rejected"
+
+
+def test_runs_that_there_are_not(client: httpx.Client, yard: Yard) -> None:
+    for run_id in ("nowhere", "00000000-0000-0000-0000-000000000000", yard.run.run_id[:-1]):
+        assert client.get(f"/actions/{run_id}").status_code == 404
+        assert client.post(f"/actions/{run_id}/approve", json={"by": "ana"}).status_code == 404
+        assert client.get("/actions", params={"after": run_id}).json() == {"actions": [], "next": None}
+
+
 def test_a_rejected_run_never_starts(client: httpx.Client, yard: Yard) -> None:
     path = f"/actions/{yard.run.run_id}"
     assert client.post(f"{path}/reject", json={"by": "ana"}).json()["status"] == "rejected"

@@ -5,6 +5,7 @@ a person, the one that comes late changes nothing and is told so. A transaction 
 or incident, since those that fire alerts hold them when they propose runs; alerts are told afterwards.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -16,12 +17,13 @@ from psycopg.types.json import Jsonb
 
 from driftline.core.action_runs import ENDS, OPEN, Status, check_step, may_step
 from driftline.core.errors import InvalidInput
-from driftline.core.moment import from_micros
+from driftline.core.moment import format_time, from_micros
 from driftline.store.alerts import Alert
 from driftline.store.audit import DRIFTLINE, record_audit
 from driftline.store.errors import NotFound
 
 _OPEN = sorted(OPEN)
+_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +196,15 @@ def _record_step(conn: Connection, before: ActionRun, after: ActionRun, now: int
 
 
 def decide_run(conn: Connection, run_id: str, *, approve: bool, who: str, comment: str, now: int) -> ActionRun:
-    """Approve a run that waits for it, or reject one that has not started. Raises NotFound, InvalidInput."""
+    """Approve a run that waits for it, or reject one that has not started. Raises NotFound, InvalidInput.
+
+    An approval after `approve_before` is too late, also where the run is not marked as expired yet.
+    """
     run = get_run(conn, run_id, lock=True)
     status = Status.APPROVED if approve else Status.REJECTED
+    if approve and run.approve_before is not None and now >= run.approve_before and run.status is Status.WAITING:
+        until = format_time(run.approve_before)
+        raise InvalidInput(f"the run cannot be approved: it waited for that until {until}", field="status")
     if (approve and run.status is not Status.WAITING) or not may_step(run.status, status):
         by = f" by {run.decided_by}" if run.decided_by else ""
         why = f": {run.reason}" if run.reason else ""
@@ -228,11 +236,10 @@ def postpone_run(conn: Connection, run: ActionRun, due_at: int, detail: str | No
 
 def get_run(conn: Connection, run_id: str, *, lock: bool = False) -> ActionRun:
     """Find a run, and with `lock` keep others from changing it. Raises NotFound."""
-    found = _select(
-        conn,
-        "SELECT {} FROM action_runs r WHERE r.run_id::text = %s" + (" FOR NO KEY UPDATE" if lock else ""),
-        (run_id,),
-    )
+    found = []
+    if _RUN_ID.fullmatch(run_id):
+        query = "SELECT {} FROM action_runs r WHERE r.run_id = %s::uuid"
+        found = _select(conn, query + (" FOR NO KEY UPDATE" if lock else ""), (run_id,))
     if not found:
         raise NotFound(f"there is no run {run_id}; GET /actions lists them")
     return found[0]
@@ -241,7 +248,9 @@ def get_run(conn: Connection, run_id: str, *, lock: bool = False) -> ActionRun:
 def list_runs(
     conn: Connection, which: RunFilter, *, before: str | None = None, limit: int = 100
 ) -> list[ActionRun]:
-    """List runs, newest first; `before` is a run's id."""
+    """List runs, newest first; `before` is a run's id, and none are before one that there is not."""
+    if before is not None and not _RUN_ID.fullmatch(before):
+        return []
     return _select(
         conn,
         "SELECT {} FROM action_runs r WHERE (%(model)s::text IS NULL OR model_id = %(model)s)"
@@ -249,7 +258,7 @@ def list_runs(
         " AND (%(status)s::text IS NULL OR status = %(status)s)"
         " AND (%(is_open)s::boolean IS NULL OR (status = ANY(%(open)s)) = %(is_open)s)"
         " AND (%(before)s::text IS NULL OR (proposed_at, run_id) <"
-        " (SELECT proposed_at, run_id FROM action_runs WHERE run_id::text = %(before)s))"
+        " (SELECT proposed_at, run_id FROM action_runs WHERE run_id = %(before)s::uuid))"
         " ORDER BY proposed_at DESC, run_id DESC LIMIT %(limit)s",
         {
             "model": which.model_id,
@@ -316,7 +325,7 @@ def list_news(conn: Connection, limit: int) -> list[tuple[str, int]]:
 
 def clear_news(conn: Connection, run_id: str, news: int) -> None:
     """Note that the alerts of a run say what was done, unless there are more news by now."""
-    conn.execute("UPDATE action_runs SET news = 0 WHERE run_id::text = %s AND news = %s", (run_id, news))
+    conn.execute("UPDATE action_runs SET news = 0 WHERE run_id = %s::uuid AND news = %s", (run_id, news))
 
 
 def count_runs(conn: Connection, since: int) -> dict[str, int]:
