@@ -67,6 +67,15 @@ class Settings(BaseSettings):
     actions: dict[str, dict[str, Any]] = Field(default_factory=dict)
     approval_key: str | None = None
 
+    @property
+    def address(self) -> str:
+        """Where driftline is reached: at `public_url`, or else on this machine.
+
+        >>> Settings(port=8000).address, Settings(public_url="https://driftline.example.com/").address
+        ('http://127.0.0.1:8000', 'https://driftline.example.com')
+        """
+        return self.public_url or f"http://{self.host}:{self.port}"
+
     @field_validator("database_url")
     @classmethod
     def _check_url(cls, url: str | None) -> str | None:

@@ -15,7 +15,8 @@ from driftline.settings import Settings
 from driftline.store.database import Database
 from driftline.store.errors import NotFound
 from driftline.store.lake import open_lake
-from driftline.workers import monitor, profiler, retry, sampler
+from driftline.workers import monitor, profiler, retry, sampler, up
+from driftline.workers.action_request import Places
 from driftline.workers.profiler import run_profiler
 from driftline.workers.retry import keep_running
 from driftline.workers.up import run_workers
@@ -108,6 +109,16 @@ def test_samples_lie_in_the_data_directory(plant: Plant, tmp_path: Path) -> None
         wait_for(lambda: counted(plant) == 10)
     ((path,),) = plant.execute("SELECT path FROM sample_files")
     assert (folder / "samples" / str(path)).is_file()
+
+
+def test_actions_are_told_where_driftline_is_without_a_public_url(
+    plant: Plant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Places] = []
+    monkeypatch.setattr(up, "run_actions", lambda *given: (told.append(given[3]), given[-1].wait()))
+    with run_workers(plant.database, plant.log, quick(tmp_path, port=8123)):
+        wait_for(lambda: len(told) == 1)
+    assert told[0].address == "http://127.0.0.1:8123"
 
 
 def test_it_comes_back_when_its_connections_are_cut(

@@ -24,15 +24,15 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where things are: driftline itself ("" where `public_url` is not set), and the sample lake."""
+    """Where things are: driftline itself (its address), and the sample lake."""
 
-    public_url: str
+    address: str
     samples_url: str
 
 
 def describe_run(conn: Connection, run: ActionRun, alerts: Sequence[Alert], places: Places) -> dict[str, Any]:
     """Make the content of a request; actions/action.schema.json describes it. Nothing in it changes later."""
-    model = f"{places.public_url}/models/{quote(run.model_id, safe='')}"
+    model = f"{places.address}/models/{quote(run.model_id, safe='')}"
     windows = sorted({window for alert in alerts for window in alert.windows})
     return {
         "action": clean(run.action),
@@ -50,10 +50,10 @@ def describe_run(conn: Connection, run: ActionRun, alerts: Sequence[Alert], plac
         },
         "labels": {"view": "labeled_predictions", "status_url": f"{model}/labels/status"},
         "registration": {
-            "register_url": f"{places.public_url}/models",
+            "register_url": f"{places.address}/models",
             "reference_url": f"{model}/versions/{{version}}/reference",
         },
-        "callback": {"url": f"{places.public_url}/actions/runs/{run.run_id}/callback"},
+        "callback": {"url": f"{places.address}/actions/runs/{run.run_id}/callback"},
     }
 
 

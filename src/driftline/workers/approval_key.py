@@ -41,8 +41,9 @@ def read_approval_key(settings: Settings, environ: Mapping[str, str] = os.enviro
 
 def write_approval_link(settings: Settings, run: ActionRun) -> str:
     """Write the address at which a run can be approved once it waits for that; the same whenever it is asked."""
-    base = settings.public_url or f"http://{settings.host}:{settings.port}"
-    return write_link(base, read_approval_key(settings), run.run_id, (run.proposed_at + _LASTS) // MICROSECONDS)
+    return write_link(
+        settings.address, read_approval_key(settings), run.run_id, (run.proposed_at + _LASTS) // MICROSECONDS
+    )
 
 
 def list_approval_links(conn: Connection, settings: Settings, alert_ids: Sequence[int]) -> list[tuple[str, str]]:

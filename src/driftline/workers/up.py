@@ -110,7 +110,7 @@ def _make_loops(
             logger.warning(
                 "approvals are signed with a key of this machine; if others use this database, set approval_key"
             )
-        places = Places(settings.public_url or "", name_sample_lake(settings))
+        places = Places(settings.address, name_sample_lake(settings))
         loops["actions"] = lambda: run_actions(database, actions, key, places, read_clock, stop)
     if not loops.keys() >= set(names):
         lake = open_sample_lake(settings)
