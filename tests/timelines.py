@@ -71,7 +71,7 @@ class PureWorld:
     names: dict[int, str] = field(default_factory=dict)
     told: dict[str, Told] = field(default_factory=dict)
     silences: list[Silence] = field(default_factory=list)
-    acknowledged: tuple[int, str] | None = None
+    acknowledged: tuple[int, str, int] | None = None
     due: int | None = None
     incident_id: int = 1
     said: list[Heard] = field(default_factory=list)
@@ -93,7 +93,7 @@ class PureWorld:
         self.due = now
 
     def acknowledge(self, who: str, now: int) -> None:
-        self.acknowledged, self.due = (now, who), now
+        self.acknowledged, self.due = (now, who, len(self.names)), now
 
     def silence(self, matcher: Matcher, now: int, until: int) -> None:
         self.silences.append(Silence(len(self.silences) + 1, matcher, now, until, "ana", "new sensors"))
@@ -127,8 +127,8 @@ class PureWorld:
             self.incident_id += 1
 
     def decide(self, now: int) -> Look:
-        when, who = self.acknowledged or (None, None)
-        incident = Incident(self.incident_id, "fraud", "3", self.team, self.alerts[0].fired_at, when, who)
+        acknowledged = self.acknowledged or (None, None, 0)
+        incident = Incident(self.incident_id, "fraud", "3", self.team, self.alerts[0].fired_at, *acknowledged)
         return look_at_incident(incident, self.alerts, self.told, self.routes, self.silences, now)
 
     def next_due(self) -> int | None:

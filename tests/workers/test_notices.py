@@ -186,6 +186,22 @@ def test_models_that_share_a_source_are_one_notice(world: StoredWorld) -> None:
     ]
 
 
+def test_an_alert_that_is_stored_after_an_acknowledgement_is_news_whenever_it_fired(world: StoredWorld) -> None:
+    world.fire("amount", Severity.HIGH, START)
+    world.look(START)
+    world.acknowledge("ana", START + HOUR)
+    world.look(START + HOUR)
+    world.fire("country", Severity.HIGH, START + HOUR - MINUTE)
+    world.look(START + HOUR + 1)
+    assert [(each.kind, each.notice.reopens) for each in world.deliveries()] == [
+        ("trigger", False),
+        ("acknowledge", False),
+        ("update", True),
+    ]
+    world.look(START + 5 * HOUR + 1)
+    assert [each.kind for each in world.deliveries()][3:] == ["update"]  # nobody is on it
+
+
 def test_decisions_do_not_grow_with_every_look(world: StoredWorld) -> None:
     with world.database.transaction() as conn:
         add_silence(conn, Matcher(feature="b"), START, START + 9 * HOUR, "ana", "known", START)

@@ -135,7 +135,8 @@ def _show(conn: Connection, incident_id: int) -> dict[str, Any]:
 
 def _has_news(incident: Incident, alerts: Sequence[Alert]) -> bool:
     """Tell whether an open alert has fired since the incident was acknowledged."""
-    return any(alert.is_open and alert.fired_at > (incident.acknowledged_at or 0) for alert in alerts)
+    newest, at = incident.acknowledged_alert_id, incident.acknowledged_at or 0
+    return any(alert.is_open and (alert.alert_id > newest or alert.fired_at > at) for alert in alerts)
 
 
 def _write_title(alerts: Sequence[Alert]) -> str:

@@ -37,7 +37,7 @@ def decide_escalation(
 ) -> Escalation:
     """Decide whether an incident is to be escalated: so long after somebody was told of its audible alerts.
 
-    Alerts that fired before the last acknowledgement do not count.
+    Alerts that were there at the last acknowledgement do not count.
     """
     if not audible:
         return _NOWHERE
@@ -46,14 +46,14 @@ def decide_escalation(
     if higher is None:
         return _NOWHERE
     names = frozenset(route.name for route in find_routes(routes, incident.team, higher))
-    since = -1 if incident.acknowledged_at is None else incident.acknowledged_at
-    urgent = frozenset(alert.alert_id for alert in audible if alert.fired_at > since and alert.severity is worst)
+    fresh = [alert for alert in audible if not incident.is_acknowledged(alert)]
+    urgent = frozenset(alert.alert_id for alert in fresh if alert.severity is worst)
     waiting = [
         told[route.name].alerts[alert.alert_id] + route.escalate_after
         for route in routes
         if route.escalate_after is not None and route.name in told
-        for alert in audible
-        if alert.fired_at > since and alert.alert_id in told[route.name].alerts
+        for alert in fresh
+        if alert.alert_id in told[route.name].alerts
     ]
     if not waiting or not urgent:
         return Escalation(names, None, False)

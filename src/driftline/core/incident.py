@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from driftline.core.alert import Alert
 from driftline.core.rules import Severity
 
 
@@ -10,7 +11,8 @@ from driftline.core.rules import Severity
 class Incident:
     """Alerts that belong together: of a model, or of models of a team that share a source. Times are microseconds.
 
-    Model and version are those of its first alert. `acknowledged_at` is the last acknowledgement, None for none.
+    Model and version are those of its first alert. `acknowledged_at` is the last acknowledgement, None for none;
+    `acknowledged_alert_id` the newest alert that there was then, 0 for none.
     """
 
     incident_id: int
@@ -20,6 +22,13 @@ class Incident:
     opened_at: int
     acknowledged_at: int | None = None
     acknowledged_by: str | None = None
+    acknowledged_alert_id: int = 0
+
+    def is_acknowledged(self, alert: Alert) -> bool:
+        """Tell whether an alert was there at the acknowledgement: neither stored later nor opened again later."""
+        if self.acknowledged_at is None:
+            return False
+        return alert.alert_id <= self.acknowledged_alert_id and alert.fired_at <= self.acknowledged_at
 
 
 @dataclass(frozen=True, slots=True)

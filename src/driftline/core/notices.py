@@ -138,15 +138,13 @@ def _see(
     update_interval: int,
 ) -> _Scene:
     audible = tuple(alert for alert in standing if alert.alert_id not in mutes)
-    acknowledged_at = incident.acknowledged_at
     return _Scene(
         incident=incident,
         standing=standing,
         audible=audible,
         mutes=mutes,
         told=told,
-        is_acknowledged=acknowledged_at is not None
-        and not any(alert.fired_at > acknowledged_at for alert in audible),
+        is_acknowledged=incident.acknowledged_at is not None and all(map(incident.is_acknowledged, audible)),
         now=now,
         update_interval=update_interval,
     )

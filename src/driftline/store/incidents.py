@@ -22,6 +22,7 @@ class Incident:
     """The open alerts of a model, or of models of one team that share a source. Times are microseconds.
 
     `severity` is the worst so far; `due_at` is when it is to be looked at, None when nothing is to be done.
+    `acknowledged_alert_id` is the newest alert that there was at the acknowledgement, 0 for none.
     """
 
     incident_id: int
@@ -33,6 +34,7 @@ class Incident:
     due_at: int | None
     acknowledged_at: int | None
     acknowledged_by: str | None
+    acknowledged_alert_id: int
     escalations: int
 
     def __post_init__(self) -> None:
@@ -164,9 +166,11 @@ def postpone_incident(conn: Connection, incident_id: int, due_at: int | None) ->
 
 
 def acknowledge_incident(conn: Connection, incident_id: int, who: str, now: int) -> None:
-    """Record that somebody is on an open incident, and have it looked at. Raises NotFound."""
+    """Record that somebody is on an open incident and its alerts, and have it looked at. Raises NotFound."""
+    lock_incidents(conn, [incident_id])  # who adds an alert holds it, too: it is seen, or comes later
     changed = conn.execute(
-        "UPDATE incidents SET acknowledged_at = %s, acknowledged_by = %s"
+        "UPDATE incidents SET acknowledged_at = %s, acknowledged_by = %s, acknowledged_alert_id = coalesce("
+        "(SELECT max(alert_id) FROM drift_alerts a WHERE a.incident_id = incidents.incident_id), 0)"
         " WHERE incident_id = %s AND resolved_at IS NULL",
         (from_micros(now), who, incident_id),
     )

@@ -155,6 +155,7 @@ def _read_incident(stored: StoredIncident, alerts: Sequence[Alert]) -> Incident:
         stored.opened_at,
         stored.acknowledged_at,
         stored.acknowledged_by,
+        stored.acknowledged_alert_id,
     )
 
 

@@ -53,6 +53,7 @@ CREATE TABLE incidents (
     due_at          timestamptz,
     acknowledged_at timestamptz,
     acknowledged_by text,
+    acknowledged_alert_id bigint NOT NULL DEFAULT 0,     -- the newest alert that there was then
     escalations     integer     NOT NULL DEFAULT 0
 );
 CREATE INDEX incidents_due ON incidents (due_at) WHERE due_at IS NOT NULL;
