@@ -1,6 +1,8 @@
 """Actions: proposed by alerts, held back by guard rails, approved, started once, followed to their end."""
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from importlib.resources import files
@@ -358,6 +360,32 @@ def test_a_command_is_ended_at_its_time_out_with_all_that_it_started(yard: Yard,
     train(yard, code, time_out="1s")
     assert (yard.run.status, yard.run.detail) == (Status.FAILED, "the command was ended after 1 s (time_out)")
     wait_for(lambda: not is_alive(int(child.read_text())))
+
+
+def test_what_a_command_is_given_to_keep_secret_is_not_shown(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAINER_TOKEN", "hunter2-token")
+    code = "import os, sys; print('bad token', os.environ['TRAINER_TOKEN']); sys.exit(1)"
+    train(yard, code, environment=["TRAINER_TOKEN"])
+    assert yard.run.detail == "the command ended with exit code 1; it said: bad token …"
+
+
+def test_a_command_dies_with_its_guard(yard: Yard, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    code = (
+        "import os, subprocess, sys, time; child = subprocess.Popen(['sleep', '1000']);"
+        f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}.'); time.sleep(1000)"
+    )
+    work = yard.configure(type="command", argv=[sys.executable, "-c", code], **EAGER)
+    yard.fire("fraud", "retrain")
+    yard.work_off()
+    wait_for(lambda: pids.exists() and pids.read_text().endswith("."))
+    guard = int(yard.run.external_id.rpartition(":")[2])
+    os.kill(guard, signal.SIGKILL)
+    ((_, running),) = work.commands.values()
+    assert running.poll(30) is not None
+    yard.work_off()
+    assert (yard.run.status, yard.run.detail) == (Status.FAILED, "the command's guard died")
+    wait_for(lambda: not any(is_alive(int(pid)) for pid in pids.read_text()[:-1].split()))
 
 
 def is_alive(pid: int) -> bool:

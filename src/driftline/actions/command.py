@@ -4,8 +4,10 @@ The command gets the request as JSON on standard input and in its environment. I
 ends the command's process group when its time is over, when the command itself ends, or when this process dies.
 """
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ from typing import Any
 
 from driftline.actions.progress import Progress, State
 from driftline.actions.request import Request
-from driftline.notify.secret import scrub
+from driftline.notify.secret import Secret, scrub
 from driftline.notify.text import clean_line, cut
 
 PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR")
@@ -65,7 +67,8 @@ class RunningCommand:
     """A command that runs. Not to be shared between threads."""
 
     def __init__(self, command: Command, request: Request, environ: Mapping[str, str]) -> None:
-        self._secrets = [request.token]
+        passed_on = {environ[name] for name in command.environment if name not in PASSED_ON and name in environ}
+        self._secrets = [request.token, *map(Secret, passed_on)]
         guard = files("driftline.actions").joinpath("command_guard.py")
         order = {
             "argv": command.argv,
@@ -109,8 +112,13 @@ class RunningCommand:
         self._close()
 
     def _read(self) -> None:
+        """Read the number of the command's process group, then how it ended; kill it if the guard was killed."""
         assert self._guard.stdout is not None
+        group = self._guard.stdout.readline()
         self._said = self._guard.stdout.read()
+        if group.strip().isdigit() and self._guard.wait() < 0:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(int(group), signal.SIGKILL)
 
     def _close(self) -> None:
         with self._guard:  # waits for it, and closes what it was connected by

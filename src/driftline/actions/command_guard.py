@@ -1,11 +1,12 @@
 """Run one command and see to its end: a program of its own, so that it lives on when the worker is killed.
 
 The first line of standard input is the order, as JSON; when standard input ends, the worker is gone, and the
-command is ended. Standard output gets one JSON object: the exit code, why the command was ended if it was, and the
-end of what it said.
+command is ended. Standard output gets two lines: the number of the command's process group, empty where it cannot
+be run, and a JSON object: the exit code, why the command was ended if it was, and the end of what it said.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _GRACE_S = 5.0
 _LISTEN_S = 1.0  # to what was said last; somebody outside the group may hold the pipe for ever
 _KEPT = 2000  # bytes of what it said last
@@ -31,10 +33,13 @@ def main() -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_follow_guard if sys.platform == "linux" else None,  # noqa: PLW1509 there are no threads yet
         )
     except OSError as error:
+        _report_group("")
         _say(1, f"the command cannot be run: {error.strerror} ({error.filename or order['argv'][0]})", b"")
         return
+    _report_group(str(process.pid))
     said = bytearray()
     _begin(lambda: _feed(process, order["input"]))
     _begin(lambda: _watch(process))
@@ -49,6 +54,18 @@ def main() -> None:
     _signal_group(process, signal.SIGKILL)  # what it has left behind
     listening.join(_LISTEN_S)
     _say(code, why, bytes(said))
+
+
+def _follow_guard() -> None:
+    """Have this process, the command to be, killed when the guard dies, also where no worker is left to do so."""
+    with contextlib.suppress(OSError, AttributeError):  # without it, a worker that lives kills the group
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _report_group(number: str) -> None:
+    with contextlib.suppress(OSError):  # the worker is gone: the command is ended at once
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
 
 
 def _begin(work: Callable[[], None]) -> threading.Thread:
