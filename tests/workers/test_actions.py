@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -472,3 +473,49 @@ def test_a_run_that_goes_on_is_held_while_the_settings_do_not_have_its_action(ya
         yard.work_off()
     assert (yard.run.status, yard.run.reason) == (Status.SUCCEEDED, "")
     assert [request.content["phase"] for request in provider.requests] == ["start", "end"]
+
+
+def test_an_alert_that_joins_a_fallback_while_it_is_ended_gets_another_run(yard: Yard) -> None:
+    late = []
+
+    def answer(request) -> Reply:
+        if request.content["phase"] == "end" and not late:
+            late.append(yard.fire("fraud", "backup", feature="country"))
+        return Reply(204)
+
+    with run_provider(answer) as provider:
+        yard.configure("backup", **hook(provider.url, "fallback_webhook", approval=False))
+        alert = yard.fire("fraud", "backup")
+        yard.work_off()
+        yard.resolve(alert)
+        yard.let_pass(minutes=1)
+        yard.work_off()
+    assert [run.status for run in yard.runs()] == [Status.SUCCEEDED, Status.RUNNING]
+    assert [request.content["phase"] for request in provider.requests] == ["start", "end", "start"]
+    assert len({request.headers["Idempotency-Key"] for request in provider.requests}) == 3
+    assert yard.again(late[0]).action_taken == "backup: running"
+
+
+def test_an_alert_that_joins_a_run_that_is_about_to_expire_is_not_lost(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yard.configure(**hook("http://127.0.0.1:9", min_windows=0))
+    yard.resolve(yard.fire("fraud", "retrain"))
+    read_facts, threads = action_steps.read_facts, []
+
+    def fire_meanwhile(conn, run, *others):
+        if not threads:
+            threads.append(threading.Thread(target=yard.fire, args=("fraud", "retrain")))
+            threads[0].start()
+            waiting = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database() AND query LIKE %s"
+            )
+            wait_for(lambda: not threads[0].is_alive() or yard.execute(waiting, "%action_runs%") != [(0,)])
+        return read_facts(conn, run, *others)
+
+    monkeypatch.setattr(action_steps, "read_facts", fire_meanwhile)
+    yard.work_off()
+    threads[0].join()
+    yard.work_off()
+    assert sorted(run.status for run in yard.runs()) == [Status.EXPIRED, Status.WAITING]

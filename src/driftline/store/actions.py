@@ -106,6 +106,16 @@ def propose_runs(conn: Connection, alerts: Sequence[Alert], now: int) -> list[st
     return made
 
 
+def propose_again(conn: Connection, run: ActionRun, alerts: Sequence[Alert], now: int) -> None:
+    """Propose another run for alerts that joined one too late, in the transaction that has ended it."""
+    if alerts:
+        conn.execute(
+            "DELETE FROM action_run_alerts WHERE run_id = %s AND alert_id = ANY(%s)",
+            (run.run_id, [alert.alert_id for alert in alerts]),
+        )
+        propose_runs(conn, alerts, now)
+
+
 def _without_run(conn: Connection, action: str, alerts: Sequence[Alert]) -> list[Alert]:
     rows = conn.execute(
         "SELECT alert_id FROM action_run_alerts WHERE action = %s AND alert_id = ANY(%s)",

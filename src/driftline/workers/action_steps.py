@@ -29,7 +29,7 @@ from driftline.core.window import MICROSECONDS
 from driftline.notify.delivery import Result, Undelivered, pause_before_retry
 from driftline.notify.secret import Secret
 from driftline.store.action_facts import lock_action, read_facts
-from driftline.store.actions import ActionRun, get_run, postpone_run, step_run, take_due_run
+from driftline.store.actions import ActionRun, get_run, postpone_run, propose_again, step_run, take_due_run
 from driftline.store.alerts import Alert, list_run_alerts
 from driftline.store.database import Database
 from driftline.store.errors import NotFound
@@ -94,6 +94,7 @@ def _decide(work: Work, run: ActionRun) -> None:
     now = work.clock()
     with work.database.transaction() as conn:
         lock_action(conn, work.action.name)
+        get_run(conn, run.run_id, lock=True)  # no alert joins it meanwhile
         alerts = list_run_alerts(conn, run.run_id)
         policy = work.action.policy
         pending = Pending(run.model_id, run.status, run.decided_by is not None, run.approve_before)
@@ -173,7 +174,7 @@ def _restart(work: Work, run: ActionRun, now: int) -> None:
 
 def _start(work: Work, run: ActionRun) -> None:
     if isinstance(work.action.provider, FallbackFlag):
-        _switch(work, run, active=True)
+        _switch(work, run)
         return
     request = _request(work, run)
     try:
@@ -261,14 +262,14 @@ def _poll(work: Work, run: ActionRun, now: int) -> None:
 
 def _last(work: Work, run: ActionRun, now: int) -> None:
     """Keep a fallback up while its alerts fire, then end it."""
+    if isinstance(work.action.provider, FallbackFlag):
+        _switch(work, run)
+        return
     with work.database.transaction() as conn:
         fires = any(alert.is_open for alert in list_run_alerts(conn, run.run_id))
-    if isinstance(work.action.provider, FallbackFlag):
-        _switch(work, run, active=fires)
-        return
-    if fires:
-        with work.database.transaction() as conn:
+        if fires:
             postpone_run(conn, run, now + _AGAIN)
+    if fires:
         return
     try:
         provider.end(work.client, work.action.provider, _request(work, run))
@@ -277,10 +278,20 @@ def _last(work: Work, run: ActionRun, now: int) -> None:
         with work.database.transaction() as conn:
             postpone_run(conn, run, now + pause, f"it could not be ended: {end.delivery.detail}")
         return
-    _record(work, run, Progress(State.SUCCEEDED, detail="its alerts are over"))
+    _end_fallback(work, run)
 
 
-def _switch(work: Work, run: ActionRun, *, active: bool) -> None:
+def _end_fallback(work: Work, run: ActionRun) -> None:
+    """Take the last step; alerts that joined while the provider was asked to end it are for another run."""
+    now = work.clock()
+    with work.database.transaction() as conn:
+        get_run(conn, run.run_id, lock=True)  # no alert joins it meanwhile
+        late = [alert for alert in list_run_alerts(conn, run.run_id) if alert.is_open]
+        if step_run(conn, run, Status.SUCCEEDED, now, answered=True, detail="its alerts are over") is not None:
+            propose_again(conn, run, late, now)
+
+
+def _switch(work: Work, run: ActionRun) -> None:
     """Set the flag of the model and take the step with it; a flag that somebody took back stays so."""
     now = work.clock()
     with work.database.transaction() as conn:
@@ -289,6 +300,9 @@ def _switch(work: Work, run: ActionRun, *, active: bool) -> None:
         except NotFound as error:
             step_run(conn, run, Status.FAILED, now, detail=str(error))
             return
+        get_run(conn, run.run_id, lock=True)  # no alert joins it meanwhile
+        fires = any(alert.is_open for alert in list_run_alerts(conn, run.run_id))
+        active = run.status is Status.STARTING or fires
         is_active = bool(model.settings.get("fallback_active"))
         if run.status is Status.RUNNING and active and is_active:
             postpone_run(conn, run, now + _AGAIN)
