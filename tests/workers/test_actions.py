@@ -519,3 +519,22 @@ def test_an_alert_that_joins_a_run_that_is_about_to_expire_is_not_lost(
     threads[0].join()
     yard.work_off()
     assert sorted(run.status for run in yard.runs()) == [Status.EXPIRED, Status.WAITING]
+
+
+@pytest.mark.parametrize(("second", "hours"), [(Reply(401), 0), (Reply(504), 2)])
+def test_a_fallback_that_may_be_up_is_ended_before_its_start_has_failed(
+    yard: Yard, second: Reply, hours: int
+) -> None:
+    with run_provider(lambda _: Reply(204)) as provider:
+        provider.troubles = [Reply(504), second, Reply(503), second]
+        yard.configure("backup", **hook(provider.url, "fallback_webhook", approval=False))
+        yard.fire("fraud", "backup")
+        yard.work_off()
+        yard.let_pass(minutes=10, hours=hours)
+        yard.work_off()
+        assert yard.run.status is Status.STARTING
+        assert "it may be up and could not be ended: HTTP 503" in yard.run.detail
+        yard.let_pass(minutes=10)
+        yard.work_off()
+    assert yard.run.status is Status.FAILED
+    assert [request.content["phase"] for request in provider.requests] == ["start", "start", "end", "start", "end"]

@@ -186,7 +186,7 @@ def _start(work: Work, run: ActionRun) -> None:
             progress = provider.start(work.client, work.action.provider, request)
     except Undelivered as end:
         if end.delivery.result is Result.REFUSED:
-            _record(work, run, Progress(State.FAILED, detail=end.delivery.detail))
+            _fail(work, run, end.delivery.detail, in_doubt=run.maybe_repeated > 0)
         else:
             _delay(work, run, end, answered=end.status in _NOT_TAKEN)
         return
@@ -197,11 +197,27 @@ def _delay(work: Work, run: ActionRun, end: Undelivered, *, answered: bool) -> N
     """Try a start again later, unless its time is over."""
     now, detail = work.clock(), end.delivery.detail
     if run.started_at is not None and now - run.started_at > work.action.time_out:
-        _record(work, run, Progress(State.FAILED, detail=f"it could not be started: {detail}"))
+        in_doubt = run.maybe_repeated > 0 or not answered
+        _fail(work, run, f"it could not be started: {detail}", in_doubt=in_doubt)
         return
     pause = int(pause_before_retry(end.delivery, max(run.starts, 1), work.rng) * MICROSECONDS)
     with work.database.transaction() as conn:
         step_run(conn, run, Status.STARTING, now, due_at=now + pause, detail=detail, answered=answered)
+
+
+def _fail(work: Work, run: ActionRun, detail: str, *, in_doubt: bool) -> None:
+    """Give up a start. A fallback that may be up is ended before, and tried again as long as that cannot be."""
+    if in_doubt and work.action.purpose is Purpose.FALLBACK:
+        try:
+            provider.end(work.client, work.action.provider, _request(work, run))
+        except Undelivered as end:
+            now = work.clock()
+            pause = int(pause_before_retry(end.delivery, max(run.starts, 1), work.rng) * MICROSECONDS)
+            detail = f"{detail}; it may be up and could not be ended: {end.delivery.detail}"
+            with work.database.transaction() as conn:
+                step_run(conn, run, Status.STARTING, now, due_at=now + pause, answered=False, detail=detail)
+            return
+    _record(work, run, Progress(State.FAILED, detail=detail))
 
 
 def _record(work: Work, run: ActionRun, progress: Progress) -> None:
