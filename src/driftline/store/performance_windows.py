@@ -193,6 +193,18 @@ def mark_window_tried(conn: Connection, window_id: int, tried_at: int) -> None:
     )
 
 
+def lock_judging(conn: Connection, model_id: str, model_version: str) -> None:
+    """Be the only one to judge performance of a version until the end of the transaction.
+
+    Windows are computed by several workers at once, and rules count them one after the other.
+    """
+    conn.execute(
+        "SELECT pg_advisory_xact_lock("
+        "hashtextextended(jsonb_build_array('performance', %s::text, %s::text)::text, 0))",
+        (model_id, model_version),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class WindowDelays:
     """How long labels took in W windows: `counts` [W, cells], their sums [W], ends of windows [W] (µs)."""

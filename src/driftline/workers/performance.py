@@ -26,6 +26,7 @@ from driftline.store.performance import PerformanceResult, upsert_performance
 from driftline.store.performance_windows import (
     PerformanceWindow,
     list_due_windows,
+    lock_judging,
     mark_window_computed,
     mark_window_tried,
 )
@@ -178,6 +179,7 @@ def _judge(
     rules = [rule for rule in catalog.find_rules(conn, version) if rule.watched.kind in OF_PERFORMANCE]
     if not rules:
         return
+    lock_judging(conn, version.model_id, version.model_version)
     grid_id = None if reference is None else reference.grid.grid_id
     for result in results:
         baseline = None
