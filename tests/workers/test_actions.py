@@ -255,6 +255,21 @@ def test_a_new_version_with_its_reference_ends_the_run_and_the_alerts_that_led_t
     assert yard.again(other).is_open
 
 
+@pytest.mark.parametrize("policy", [{"min_windows": 0}, {"min_windows": 2}])
+def test_a_new_version_ends_a_retraining_that_has_not_started(yard: Yard, policy: dict) -> None:
+    yard.configure(**hook("http://127.0.0.1:9", **policy))
+    alert = yard.fire("fraud", "retrain")
+    yard.work_off()
+    assert yard.run.status in (Status.WAITING, Status.BLOCKED)
+    yard.let_pass(hours=1)
+    with yard.database.transaction() as conn:
+        create_version(conn, "fraud", "4")
+        store_reference(conn, StoredReference("fraud", "4", "grid", b"", 1, yard.now, 0), [])
+    yard.work_off()
+    assert (yard.run.status, yard.run.reason) == (Status.EXPIRED, "retrained as version 4")
+    assert (yard.again(alert).ended, yard.run.retrained_as) == ("retrained as version 4", "4")
+
+
 def test_the_fallback_flag_is_set_while_the_alerts_fire(yard: Yard) -> None:
     with yard.database.transaction() as conn:
         update_model(conn, "fraud", {"settings": {"expected_rows": 7}})

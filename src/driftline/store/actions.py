@@ -308,9 +308,9 @@ def list_undecided_runs(conn: Connection, alert_ids: Sequence[int]) -> list[Acti
 
 
 def list_retrained(conn: Connection, since: int) -> list[tuple[str, str]]:
-    """List retrainings started since then whose model has a newer version with a reference; and that version.
+    """List retrainings started since then, or yet to be, whose model has a newer version with a reference; and it.
 
-    The reference must have come after the start; of several versions it is the newest.
+    The reference must have come after the start, or the proposal; of several versions it is the newest.
     """
     return conn.execute(
         """
@@ -319,7 +319,9 @@ def list_retrained(conn: Connection, since: int) -> list[tuple[str, str]]:
         JOIN model_versions mine ON (mine.model_id, mine.model_version) = (r.model_id, r.model_version)
         JOIN model_versions v ON v.model_id = r.model_id AND v.created_at > mine.created_at
         JOIN model_references f ON (f.model_id, f.model_version) = (v.model_id, v.model_version)
-        WHERE r.retrains AND r.started_at > %s AND r.retrained_as IS NULL AND f.computed_at >= r.started_at
+        WHERE r.retrains AND r.retrained_as IS NULL AND f.computed_at >= coalesce(r.started_at, r.proposed_at)
+          AND (r.started_at > %s
+               OR r.status IN ('proposed', 'blocked', 'waiting_for_approval', 'approved'))
         ORDER BY r.run_id, v.created_at DESC
         """,
         (from_micros(since),),

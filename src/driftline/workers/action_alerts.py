@@ -2,7 +2,7 @@
 
 from psycopg import Connection
 
-from driftline.core.action_runs import STARTED, Status
+from driftline.core.action_runs import OPEN, STARTED, Status
 from driftline.core.window import DAY
 from driftline.store.actions import clear_news, get_run, list_news, list_retrained, step_run
 from driftline.store.alerts import end_alert, list_run_alerts, lock_run_alerts, tell_alerts
@@ -49,7 +49,12 @@ def _end(conn: Connection, run_id: str, version: str, now: int) -> None:
     if any(alert.alert_id not in free for alert in alerts):
         return
     run = get_run(conn, run_id, lock=True)
-    done = Status.SUCCEEDED if run.status in STARTED else run.status
+    joined = [alert for alert in list_run_alerts(conn, run_id) if alert.is_open and alert.model_version != version]
+    if joined:
+        return  # they fired just now
+    done = run.status
+    if run.status in OPEN:
+        done = Status.SUCCEEDED if run.status in STARTED else Status.EXPIRED
     reason = f"retrained as version {version}"
     step_run(conn, run, done, now, reason=reason, retrained_as=version)
     details = {"version": version, "alerts": [alert.alert_id for alert in mine]}

@@ -108,18 +108,31 @@ def _carry_out(
     conn: Connection, work: Work, run: ActionRun, decision: Decision, alerts: list[Alert], now: int
 ) -> ActionRun | None:
     status, reason = decision.status, decision.reason
+    retrains = work.action.purpose is Purpose.RETRAIN
     if status is run.status and reason == run.reason:
         postpone_run(conn, run, now + _AGAIN)
         return run
     if status is Status.WAITING:
         before = run.approve_before or now + work.action.policy.approval_within
         due_at = min(before, now + _AGAIN)
-        return step_run(conn, run, status, now, due_at=due_at, reason=reason, approve_before=before)
+        return step_run(
+            conn, run, status, now, due_at=due_at, reason=reason, approve_before=before, retrains=retrains
+        )
     if status is Status.APPROVED:
-        return step_run(conn, run, status, now, due_at=now, reason=reason, decided_by="settings", decided_at=now)
+        return step_run(
+            conn,
+            run,
+            status,
+            now,
+            due_at=now,
+            reason=reason,
+            decided_by="settings",
+            decided_at=now,
+            retrains=retrains,
+        )
     if status is Status.STARTING:
         return _mark(conn, work, run, now, request=describe_run(conn, run, alerts, work.places), started_at=now)
-    return step_run(conn, run, status, now, due_at=now + _AGAIN, reason=reason)
+    return step_run(conn, run, status, now, due_at=now + _AGAIN, reason=reason, retrains=retrains)
 
 
 def _mark(conn: Connection, work: Work, run: ActionRun, now: int, **changes: Any) -> ActionRun | None:
