@@ -5,7 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from driftline.api.moments import format_moment, read_clock
+from driftline.api.moments import read_clock
+from driftline.core.moment import format_time
 from driftline.core.notice import Kind, Notice
 from driftline.core.rules import Severity
 from driftline.store.database import Database
@@ -31,7 +32,7 @@ def test_an_alert_is_shown_with_its_windows_and_where_to_look_next(
     alert = fire(database, segment="country=DE", rule_id="a/b", metric_value=float("nan"))
     told = fraud.get(f"/alerts/{alert.alert_id}").json()
     assert (told["feature_name"], told["metric"], told["metric_value"]) == ("amount", "psi", None)
-    assert (told["open"], told["resolved_at"], told["fired_at"]) == (True, None, format_moment(alert.fired_at))
+    assert (told["open"], told["resolved_at"], told["fired_at"]) == (True, None, format_time(alert.fired_at))
     assert told["windows"][0] == {"start": "2024-11-25T12:00:00Z", "end": "2024-11-25T13:00:00Z"}
     assert told["links"] == {
         "numbers": "/models/fraud/drift?version=3&from=2024-11-25T12%3A00%3A00Z"
@@ -72,8 +73,8 @@ def test_alerts_are_listed_by_what_they_are_of_and_in_pages(fraud: httpx.Client,
     assert shown(fraud, model_id="fraud", open=False) == shown(fraud, severity="HIGH") == [two]
     assert shown(fraud, rule_id="share") == shown(fraud, feature="") == [two]
     assert shown(fraud, feature="amount", version="3", segment="") == [one]
-    assert shown(fraud, since=format_moment(NOON + 10 * HOUR)) == [three]
-    assert shown(fraud, until=format_moment(NOON + 10 * HOUR)) == [two, one]
+    assert shown(fraud, since=format_time(NOON + 10 * HOUR)) == [three]
+    assert shown(fraud, until=format_time(NOON + 10 * HOUR)) == [two, one]
     first = fraud.get("/alerts", params={"limit": 2}).json()
     rest = fraud.get("/alerts", params={"limit": 2, "after": first["next"]}).json()
     assert ([alert["alert_id"] for alert in rest["alerts"]], rest["next"]) == ([one], None)

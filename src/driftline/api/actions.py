@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from driftline.api.alert_views import describe_alert
 from driftline.api.context import OpenDatabase
 from driftline.api.model_body import Author, Comment, Text
-from driftline.api.moments import format_moment, read_clock
+from driftline.api.moments import read_clock
 from driftline.api.problem import Refusal, describe_problems
 from driftline.core.action_runs import Status
 from driftline.core.errors import InvalidInput
+from driftline.core.moment import format_time
 from driftline.store.actions import ActionRun, RunFilter, decide_run, get_run, list_runs
 from driftline.store.alerts import list_run_alerts
 from driftline.store.audit import AuditEntry, list_audit
@@ -122,8 +123,8 @@ def describe_run(run: ActionRun) -> dict[str, Any]:
         "reason": run.reason,
         "detail": run.detail,
         "external_id": run.external_id,
-        "proposed_at": format_moment(run.proposed_at),
-        "changed_at": format_moment(run.changed_at),
+        "proposed_at": format_time(run.proposed_at),
+        "changed_at": format_time(run.changed_at),
         "approve_before": _format(run.approve_before),
         "decided_by": run.decided_by,
         "decided_at": _format(run.decided_at),
@@ -138,8 +139,8 @@ def describe_run(run: ActionRun) -> dict[str, Any]:
 
 
 def _describe_entry(entry: AuditEntry) -> dict[str, Any]:
-    return {"at": format_moment(entry.at), "actor": entry.actor, "act": entry.act, "details": entry.details}
+    return {"at": format_time(entry.at), "actor": entry.actor, "act": entry.act, "details": entry.details}
 
 
 def _format(micros: int | None) -> str | None:
-    return None if micros is None else format_moment(micros)
+    return None if micros is None else format_time(micros)

@@ -3,8 +3,8 @@
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from driftline.api.moments import format_moment
 from driftline.api.numbers import shorten_number
+from driftline.core.moment import format_time
 from driftline.core.rule_metric import ESTIMATED, OF_PERFORMANCE, PERFORMANCE, Kind, find_metric
 from driftline.store.alerts import Alert
 from driftline.store.incidents import Incident
@@ -27,8 +27,8 @@ def describe_alert(alert: Alert) -> dict[str, Any]:
         "threshold": shorten_number(alert.threshold),
         "severity": alert.severity,
         "open": alert.is_open,
-        "opened_at": format_moment(alert.opened),
-        "fired_at": format_moment(alert.fired_at),
+        "opened_at": format_time(alert.opened),
+        "fired_at": format_time(alert.fired_at),
         "resolved_at": _format(alert.resolved_at),
         "ended": alert.ended,
         "owner": alert.owner,
@@ -40,7 +40,7 @@ def describe_alert(alert: Alert) -> dict[str, Any]:
 
 def describe_alert_windows(alert: Alert) -> list[dict[str, Any]]:
     """Give the windows that led to an alert, oldest first."""
-    return [{"start": format_moment(each.start), "end": format_moment(each.end)} for each in alert.windows]
+    return [{"start": format_time(each.start), "end": format_time(each.end)} for each in alert.windows]
 
 
 def link_alert(alert: Alert) -> dict[str, str]:
@@ -62,7 +62,7 @@ def describe_incident(incident: Incident) -> dict[str, Any]:
         "team": incident.team,
         "severity": str(incident.severity),
         "open": incident.resolved_at is None,
-        "opened_at": format_moment(incident.opened_at),
+        "opened_at": format_time(incident.opened_at),
         "resolved_at": _format(incident.resolved_at),
         "acknowledged_at": _format(incident.acknowledged_at),
         "acknowledged_by": incident.acknowledged_by,
@@ -78,7 +78,7 @@ def _find_numbers(alert: Alert) -> str | None:
         return None
     asked = {"version": alert.model_version}
     if alert.windows:
-        asked["from"] = format_moment(alert.windows[0].start)
+        asked["from"] = format_time(alert.windows[0].start)
     if alert.segment:
         asked["segment"] = alert.segment
     if metric.kind in OF_PERFORMANCE:
@@ -91,4 +91,4 @@ def _find_numbers(alert: Alert) -> str | None:
 
 
 def _format(micros: int | None) -> str | None:
-    return None if micros is None else format_moment(micros)
+    return None if micros is None else format_time(micros)

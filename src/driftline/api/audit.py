@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from driftline.api.alerts import MAX_ID
 from driftline.api.context import OpenDatabase
 from driftline.api.model_body import RuleId, Text
-from driftline.api.moments import format_moment
+from driftline.core.moment import format_time
 from driftline.store.audit import AuditEntry, list_audit
 
 router = APIRouter(tags=["audit"])
@@ -43,7 +43,7 @@ def describe_entry(entry: AuditEntry) -> dict[str, Any]:
     """Give what somebody did."""
     return {
         "entry_id": entry.entry_id,
-        "at": format_moment(entry.at),
+        "at": format_time(entry.at),
         "actor": entry.actor,
         "act": entry.act,
         "subject": entry.subject,

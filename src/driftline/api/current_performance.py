@@ -5,8 +5,8 @@ from typing import Any
 from psycopg import Connection
 
 from driftline.api.baselines import describe_metric
-from driftline.api.moments import format_moment
 from driftline.api.numbers import shorten_number
+from driftline.core.moment import format_time
 from driftline.core.performance import MAIN_METRIC
 from driftline.core.schema import Task
 from driftline.store.baselines import read_baseline
@@ -45,7 +45,7 @@ def _describe(result: PerformanceResult, metric: str, prefix: str, value: str) -
     place = list(result.metrics).index(metric)
     status = result.estimate_status if prefix else result.metric_status
     return {
-        "window": format_moment(result.window_start),
+        "window": format_time(result.window_start),
         "value": shorten_number(float(getattr(result, value)[place])),
         "lower": shorten_number(float(getattr(result, f"{prefix}lower")[place])),
         "upper": shorten_number(float(getattr(result, f"{prefix}upper")[place])),

@@ -19,10 +19,11 @@ from driftline.api.compared import Expected, find_expected
 from driftline.api.context import OpenDatabase
 from driftline.api.drift import shorten
 from driftline.api.model_body import Text
-from driftline.api.moments import format_moment, parse_moment, read_clock
+from driftline.api.moments import parse_moment, read_clock
 from driftline.api.names import ModelIdInPath, VersionName
 from driftline.api.problem import Refusal, describe_problems
 from driftline.api.series import Series, SeriesQuery, find_features, find_series
+from driftline.core.moment import format_time
 from driftline.core.profile import Profile, decode_profile
 from driftline.core.schema import Kind, Schema
 from driftline.core.side import Side, take_feature
@@ -120,7 +121,7 @@ def _read_profile(conn: Connection, series: Series, start: int) -> Profile:
                 return decode_profile(payload)
     raise Refusal(
         "not-found",
-        f"no window of version {key.model_version!r} starts at {format_moment(start)}"
+        f"no window of version {key.model_version!r} starts at {format_time(start)}"
         + (f" with rows of segment {key.segment!r}" if key.segment else "")
         + f"; GET /models/{key.model_id}/drift lists the windows",
         field="window",
@@ -141,12 +142,12 @@ def _read_drift(conn: Connection, series: Series, start: int, place: int) -> dic
         features=[place],
     )
     if not data.status:
-        return {"window": {"start": format_moment(start)}, "drift": None}
+        return {"window": {"start": format_time(start)}, "drift": None}
     values = {name: shorten(data.metrics[name])[0, 0].item() for name in METRICS if name != "feature_status"}
     return {
         "window": {
-            "start": format_moment(start),
-            "end": format_moment(int(data.window_end[0])),
+            "start": format_time(start),
+            "end": format_time(int(data.window_end[0])),
             "status": data.status[0],
         },
         "drift": {"status": data.metrics["feature_status"][0, 0]}

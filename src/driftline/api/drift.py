@@ -11,10 +11,11 @@ from fastapi import APIRouter, Header, Query, Response
 from numpy.typing import NDArray
 
 from driftline.api.context import OpenDatabase
-from driftline.api.moments import format_moment, format_moments, parse_moment, read_clock
+from driftline.api.moments import format_moments, parse_moment, read_clock
 from driftline.api.names import ModelIdInPath
 from driftline.api.problem import describe_problems
 from driftline.api.series import DEFAULT_METRICS, DriftQuery, Series, choose_span, find_features, find_series
+from driftline.core.moment import format_time
 from driftline.core.window import format_length
 from driftline.store.drift import DriftSeries, read_drift_series
 
@@ -62,7 +63,7 @@ class Page:
     @property
     def next(self) -> str | None:
         """What to give as `after` for the following page; None on the last one."""
-        return None if self.data.next_start is None else format_moment(int(self.data.window_start[-1]))
+        return None if self.data.next_start is None else format_time(int(self.data.window_start[-1]))
 
     def values(self, metric: str) -> NDArray[Any]:
         """Values of a metric [W, F]."""
@@ -136,8 +137,8 @@ def _describe(page: Page) -> dict[str, Any]:
         "segment": series.key.segment,
         "reference": series.key.reference_kind,
         "step": format_length(series.key.step),
-        "from": format_moment(page.since),
-        "to": format_moment(page.until),
+        "from": format_time(page.since),
+        "to": format_time(page.until),
         "windows": format_moments(data.window_start),
         "window_status": data.status,
         "rows": data.row_count.tolist(),

@@ -12,10 +12,11 @@ from driftline.api.alerts import MAX_ID
 from driftline.api.audit import describe_entry
 from driftline.api.context import OpenDatabase
 from driftline.api.model_body import Author, Comment
-from driftline.api.moments import format_moment, read_clock
+from driftline.api.moments import read_clock
 from driftline.api.names import ModelId
 from driftline.api.problem import Refusal, describe_problems
 from driftline.core.alert import rank_alerts
+from driftline.core.moment import format_time
 from driftline.core.wording import write_title
 from driftline.store.alerts import Alert, count_incident_alerts, list_incident_alerts
 from driftline.store.audit import list_audit, record_audit
@@ -101,9 +102,7 @@ def acknowledge(incident_id: IncidentInPath, body: Acknowledgement, database: Op
     with database.transaction() as conn:
         incident = get_incident(conn, incident_id)
         if incident.resolved_at is not None:
-            raise Refusal(
-                "conflict", f"incident {incident_id} is over since {format_moment(incident.resolved_at)}"
-            )
+            raise Refusal("conflict", f"incident {incident_id} is over since {format_time(incident.resolved_at)}")
         if incident.acknowledged_by != body.by or _has_news(incident, list_incident_alerts(conn, incident_id)):
             acknowledge_incident(conn, incident_id, body.by, now)
         record_audit(
@@ -153,10 +152,10 @@ def _describe_delivery(delivery: StoredDelivery) -> dict[str, Any]:
         "kind": delivery.kind,
         "title": delivery.notice.title,
         "status": str(delivery.status),
-        "created_at": format_moment(delivery.created_at),
-        "sent_at": None if delivery.sent_at is None else format_moment(delivery.sent_at),
+        "created_at": format_time(delivery.created_at),
+        "sent_at": None if delivery.sent_at is None else format_time(delivery.sent_at),
         "attempts": delivery.attempts,
-        "next_attempt_at": format_moment(delivery.next_attempt_at) if waits else None,
+        "next_attempt_at": format_time(delivery.next_attempt_at) if waits else None,
         "maybe_repeated": delivery.maybe_repeated,
         "detail": delivery.detail,
         "reference": delivery.reference,
@@ -165,7 +164,7 @@ def _describe_delivery(delivery: StoredDelivery) -> dict[str, Any]:
 
 def _describe_decision(decision: StoredDecision) -> dict[str, Any]:
     return {
-        "at": format_moment(decision.at),
+        "at": format_time(decision.at),
         "destination": decision.destination,
         "alert_id": decision.alert_id,
         "outcome": decision.outcome,

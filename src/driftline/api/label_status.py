@@ -8,11 +8,12 @@ from fastapi import APIRouter, Response
 from psycopg import Connection
 
 from driftline.api.context import OpenDatabase
-from driftline.api.moments import format_moment, read_clock
+from driftline.api.moments import read_clock
 from driftline.api.names import ModelIdInPath
 from driftline.api.numbers import shorten_number
 from driftline.api.problem import describe_problems
 from driftline.core.maturity import DelayCurve, DelayStatus, label_coverage
+from driftline.core.moment import format_time
 from driftline.core.window import MICROSECONDS
 from driftline.store.label_counts import read_counts
 from driftline.store.models import Model, get_model
@@ -81,8 +82,8 @@ def _describe(conn: Connection, model: Model, now: int) -> dict[str, Any]:
         "coverage": shorten_number(label_coverage(counts.labeled_weight, counts.weight)),
         "labels": msgspec.to_builtins(labels),
         "delays": _describe_curve(read_curve(conn, model, _read_time(conn, model, now))),
-        "oldest_window": None if counts.oldest is None else format_moment(counts.oldest),
-        "newest_window": None if counts.newest is None else format_moment(counts.newest),
+        "oldest_window": None if counts.oldest is None else format_time(counts.oldest),
+        "newest_window": None if counts.newest is None else format_time(counts.newest),
     }
 
 

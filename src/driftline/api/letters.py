@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from driftline.api.formats import media_type_of
-from driftline.api.moments import format_moment
 from driftline.api.problem import Refusal
 from driftline.core.errors import InvalidPayload
+from driftline.core.moment import format_time
 from driftline.log.batch_format import CONTENT_TYPE as BATCH
 from driftline.log.batch_format import read_header
 from driftline.log.json_body import JSON, NDJSON, read_json
@@ -30,7 +30,7 @@ def describe_letter(letter: DeadLetter) -> dict[str, Any]:
     """Give what is known of a letter, without its payload."""
     return {
         "id": letter.id,
-        "received_at": format_moment(letter.received_at),
+        "received_at": format_time(letter.received_at),
         "topic": letter.topic,
         "model_id": letter.model_id,
         "version": letter.model_version,
@@ -42,7 +42,7 @@ def describe_letter(letter: DeadLetter) -> dict[str, Any]:
         "headers": dict(letter.headers),
         "partition": letter.partition,
         "offset": letter.log_offset,
-        "replayed_at": None if letter.replayed_at is None else format_moment(letter.replayed_at),
+        "replayed_at": None if letter.replayed_at is None else format_time(letter.replayed_at),
     }
 
 
@@ -55,7 +55,7 @@ def describe_count(count: LetterCount) -> dict[str, Any]:
         "letters": count.letters,
         "rows": count.rows,
         "replayed": count.replayed,
-        "newest": format_moment(count.newest),
+        "newest": format_time(count.newest),
     }
 
 

@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from driftline.api.baselines import choose_positive, describe_baseline
 from driftline.api.context import AppSettings, OpenDatabase
 from driftline.api.model_body import ModelChange, NewVersion, Text
-from driftline.api.moments import format_moment, read_clock
+from driftline.api.moments import read_clock
 from driftline.api.names import ModelIdInPath, VersionName
 from driftline.api.problem import describe_problems
 from driftline.api.registration import check_expiry_label, find_version, register
+from driftline.core.moment import format_time
 from driftline.core.schema import Schema
 from driftline.core.window import format_length
 from driftline.settings import Settings
@@ -188,8 +189,8 @@ def _describe(model: Model, settings: Settings) -> dict[str, Any]:
         "team": model.team,
         "time_zone": model.time_zone,
         "settings": {**defaults, **model.settings},
-        "created_at": format_moment(model.created_at),
-        "updated_at": format_moment(model.updated_at),
+        "created_at": format_time(model.created_at),
+        "updated_at": format_time(model.updated_at),
     }
 
 
@@ -203,8 +204,8 @@ def _describe_version(conn: Connection, model: Model, version: Version) -> dict[
         "bins": version.bins,
         "sampling_n": version.sampling_n,
         "references": [
-            {"grid_id": grid_id, "valid_from": format_moment(valid_from)} for grid_id, valid_from in grids
+            {"grid_id": grid_id, "valid_from": format_time(valid_from)} for grid_id, valid_from in grids
         ],
         "baseline": describe_baseline(read_baseline(conn, *key), model.task),
-        "created_at": format_moment(version.created_at),
+        "created_at": format_time(version.created_at),
     }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from driftline.core.duration import UNITS
 from driftline.core.errors import InvalidInput
-from driftline.core.moment import from_micros, to_micros
+from driftline.core.moment import to_micros
 from driftline.core.window import MICROSECONDS
 
 _RELATIVE = re.compile(r"([+-])(\d{1,6})([smhdw])")
@@ -58,15 +58,6 @@ def _read_moment(text: str, field: str, now: int) -> int:
         raise InvalidInput(
             f"{field} {text[:40]!r} is no time; write e.g. 2026-11-23T08:00:00Z, -24h or now", field=field
         ) from None
-
-
-def format_moment(micros: int) -> str:
-    """Write a time in UTC, with a fraction only when it has one.
-
-    >>> format_moment(0), format_moment(1_500_000)
-    ('1970-01-01T00:00:00Z', '1970-01-01T00:00:01.500000Z')
-    """
-    return from_micros(micros).isoformat().replace("+00:00", "Z")
 
 
 def format_moments(micros: NDArray[np.int64]) -> list[Any]:

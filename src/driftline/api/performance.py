@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from driftline.api.baselines import describe_metric
 from driftline.api.context import OpenDatabase
 from driftline.api.model_body import Text
-from driftline.api.moments import format_moment, parse_moment, read_clock
+from driftline.api.moments import parse_moment, read_clock
 from driftline.api.names import ModelIdInPath, VersionName
 from driftline.api.numbers import shorten_number
 from driftline.api.problem import Refusal, describe_problems
@@ -21,6 +21,7 @@ from driftline.api.registration import find_version
 from driftline.api.series import check_segment
 from driftline.core.bands import Verdict
 from driftline.core.confirmation import Confirmation
+from driftline.core.moment import format_time
 from driftline.core.performance import MAIN_METRIC, better_is_lower, metric_names
 from driftline.core.schema import Task
 from driftline.core.window import DAY
@@ -200,17 +201,17 @@ def _describe(page: Page) -> dict[str, Any]:
         "segment": page.query.segment,
         "task": page.task,
         "step": page.query.step,
-        "from": format_moment(page.since),
-        "to": format_moment(page.until),
-        "windows": [format_moment(result.window_start) for result in results],
-        "window_ends": [format_moment(result.window_end) for result in results],
+        "from": format_time(page.since),
+        "to": format_time(page.until),
+        "windows": [format_time(result.window_start) for result in results],
+        "window_ends": [format_time(result.window_end) for result in results],
         "rows": [result.row_count for result in results],
         "labeled": [result.labeled_count for result in results],
         "coverage": [shorten_number(result.coverage) for result in results],
         "maturity": [shorten_number(result.maturity) for result in results],
         "metrics": [_describe_metric(page, name) for name in _choose_metrics(page)],
         "proxies": _describe_proxies(results),
-        "next": None if page.next_start is None else format_moment(page.next_start),
+        "next": None if page.next_start is None else format_time(page.next_start),
     }
 
 

@@ -7,10 +7,11 @@ from psycopg import Connection
 
 from driftline.api.bars import profile_features
 from driftline.api.baselines import agree_on_class, make_baselines
-from driftline.api.moments import format_moment, read_clock
+from driftline.api.moments import read_clock
 from driftline.api.problem import Refusal
 from driftline.api.registration import check_schema, describe_difference, register_schema
 from driftline.core.baseline import Baseline
+from driftline.core.moment import format_time
 from driftline.core.reference import Reference, decode_reference
 from driftline.core.schema import Schema
 from driftline.core.window import format_length, window_of
@@ -78,7 +79,7 @@ def _check_same(known: StoredReference, payload: bytes, reference: Reference, *,
     if not is_current:
         raise Refusal(
             "conflict",
-            f"this reference was replaced by a later one (it held from {format_moment(known.valid_from)} on); "
+            f"this reference was replaced by a later one (it held from {format_time(known.valid_from)} on); "
             "to go back to it, register a new version",
             field="body",
         )

@@ -12,7 +12,6 @@ from driftline.api.body import SpooledBody, decompress, encoding_of, limit_of
 from driftline.api.context import AppSettings, OpenDatabase
 from driftline.api.findings import describe_findings, inspect_reference
 from driftline.api.model_body import Text
-from driftline.api.moments import format_moment
 from driftline.api.names import ModelIdInPath, VersionInPath
 from driftline.api.problem import Refusal, describe_problems
 from driftline.api.reference_check import MAGIC, read_reference
@@ -23,6 +22,7 @@ from driftline.core.baseline_status import baseline_status, explain_baseline
 from driftline.core.bins import ROWS_PER_BIN
 from driftline.core.errors import InvalidFrame, InvalidInput
 from driftline.core.joining import name_class
+from driftline.core.moment import format_time
 from driftline.core.reference import encode_reference
 from driftline.core.schema import Schema, Task
 from driftline.core.window import format_length
@@ -222,7 +222,7 @@ def _describe(stored: StoredReference, built: Built, baseline: StoredBaseline | 
         "rows": stored.rows,
         "window": format_length(reference.window_length),
         "bins": reference.bins.count,
-        "valid_from": format_moment(stored.valid_from) if stored.valid_from else None,
+        "valid_from": format_time(stored.valid_from) if stored.valid_from else None,
         "natural_variation": reference.natural is not None,
         "segments": {each.name: list(each.values) for each in reference.segments},
         "baseline": describe_baseline(baseline, reference.schema.task)

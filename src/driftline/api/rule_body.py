@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from driftline.api.model_body import Author
-from driftline.api.moments import format_moment
+from driftline.core.moment import format_time
 from driftline.core.rule_metric import METRICS
 from driftline.core.rule_reading import read_rule, write_fields
 from driftline.core.rules import Comparison, Measure, Rule, Severity
@@ -100,8 +100,8 @@ def describe_rule(stored: StoredRule) -> dict[str, Any]:
     return {
         **write_fields(stored.rule),
         "origin": stored.origin,
-        "created_at": format_moment(stored.created_at),
-        "updated_at": format_moment(stored.updated_at),
+        "created_at": format_time(stored.created_at),
+        "updated_at": format_time(stored.updated_at),
     }
 
 

@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from driftline.api.alerts import MAX_ID
 from driftline.api.context import OpenDatabase
 from driftline.api.model_body import Author, Comment, Text
-from driftline.api.moments import format_moment, parse_moment, read_clock
+from driftline.api.moments import parse_moment, read_clock
 from driftline.api.problem import describe_problems
 from driftline.api.rule_body import Deleter
+from driftline.core.moment import format_time
 from driftline.core.silence import Silence, check_silence, read_matcher
 from driftline.store.audit import record_audit
 from driftline.store.silences import add_silence, end_silence, get_silence, list_silences
@@ -130,8 +131,8 @@ def describe_silence(silence: Silence, now: int) -> dict[str, Any]:
         "silence_id": silence.silence_id,
         "matcher": silence.matcher.to_dict(),
         "status": _say_status(silence, now),
-        "starts_at": format_moment(silence.starts_at),
-        "ends_at": format_moment(silence.ends_at),
+        "starts_at": format_time(silence.starts_at),
+        "ends_at": format_time(silence.ends_at),
         "by": silence.author,
         "comment": silence.comment,
     }

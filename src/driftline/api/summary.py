@@ -13,12 +13,12 @@ from driftline.api.compared import find_expected
 from driftline.api.context import OpenDatabase
 from driftline.api.current_performance import describe_current
 from driftline.api.drift import shorten
-from driftline.api.moments import format_moment
 from driftline.api.names import ModelIdInPath
 from driftline.api.problem import describe_problems
 from driftline.api.quality import Compared, find_problems
 from driftline.api.series import Series, SeriesQuery, find_series
 from driftline.core.drift import KS_LARGE, PSI_LARGE, Status
+from driftline.core.moment import format_time
 from driftline.core.schema import PREDICTION, SCORE
 from driftline.core.summary import summarize
 from driftline.core.window import format_length
@@ -135,8 +135,8 @@ def _describe_learning(conn: Connection, series: Series, grid_id: str) -> dict[s
         return None
     skewed = sorted(np.flatnonzero(learned.skewed).tolist(), key=lambda f: -learned.psi_offset[f])
     return {
-        "since": format_moment(learned.since),
-        "until": format_moment(learned.until),
+        "since": format_time(learned.since),
+        "until": format_time(learned.until),
         "done": learned.is_over,
         "windows": learned.windows,
         "training_serving_skew": [
@@ -202,13 +202,13 @@ def _describe_feature(series: Series, both: Compared, f: int) -> dict[str, Any]:
 
 def _describe_window(window: DriftWindow) -> dict[str, Any]:
     return {
-        "start": format_moment(window.window_start),
-        "end": format_moment(window.window_end),
-        "pool_start": format_moment(window.pool_start),
+        "start": format_time(window.window_start),
+        "end": format_time(window.window_end),
+        "pool_start": format_time(window.pool_start),
         "status": window.status,
         "rows": window.row_count,
         "n_eff": round(float(window.n_eff), 1),
-        "computed_at": format_moment(window.computed_at),
+        "computed_at": format_time(window.computed_at),
     }
 
 
@@ -222,14 +222,14 @@ def _describe_history(conn: Connection, series: Series, windows: Sequence[DriftW
     computed = [window.computed_at for window in windows if window is not None]
     base = f"/models/{series.key.model_id}"
     return {
-        "last_computed": format_moment(max(computed)) if computed else None,
+        "last_computed": format_time(max(computed)) if computed else None,
         "windows": {
             "total": counts.windows,
             "verdicts": counts.verdicts,
             "without_verdict": counts.without_verdict,
             "open": counts.open,
-            "first": None if counts.first_start is None else format_moment(counts.first_start),
-            "last": None if counts.last_start is None else format_moment(counts.last_start),
+            "first": None if counts.first_start is None else format_time(counts.first_start),
+            "last": None if counts.last_start is None else format_time(counts.last_start),
         },
         "links": {
             "model": base,

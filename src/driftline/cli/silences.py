@@ -149,10 +149,11 @@ def _choose_times(from_: str | None, for_: str | None, until: str | None) -> tup
         raise InvalidInput(f"--for {for_[:40]!r} is no duration; write e.g. 30m, 2h or 3d", field="--for")
     if from_ is None:
         return "now", f"+{for_}"
-    from driftline.api.moments import format_moment, parse_moment, read_clock  # noqa: PLC0415
+    from driftline.api.moments import parse_moment, read_clock  # noqa: PLC0415
+    from driftline.core.moment import format_time  # noqa: PLC0415
 
     start = parse_moment(from_, "--from", read_clock())
-    return format_moment(start), format_moment(parse_moment(f"+{for_}", "--for", start))
+    return format_time(start), format_time(parse_moment(f"+{for_}", "--for", start))
 
 
 def _say_matcher(matcher: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 from psycopg import Connection
 
-from driftline.core.moment import from_micros
+from driftline.core.moment import format_time
 from driftline.core.rule_metric import Kind, find_metric
 from driftline.core.schema import PREDICTION, SCORE
 from driftline.notify.text import clean
@@ -34,16 +34,17 @@ def describe_run(conn: Connection, run: ActionRun, alerts: Sequence[Alert], plac
     """Make the content of a request; actions/action.schema.json describes it. Nothing in it changes later."""
     model = f"{places.address}/models/{quote(run.model_id, safe='')}"
     windows = sorted({window for alert in alerts for window in alert.windows})
+    span = {"start": format_time(windows[0].start), "end": format_time(windows[-1].end)} if windows else None
     return {
         "action": clean(run.action),
         "model_id": run.model_id,
         "model_version": run.model_version,
-        "proposed_at": _say(run.proposed_at),
+        "proposed_at": format_time(run.proposed_at),
         "approved_by": clean(run.decided_by or ""),
         "reason": explain(alerts),
         "alerts": [_describe_alert(alert) for alert in alerts],
         "drifted_features": list_drifted(conn, alerts),
-        "windows": {"start": _say(windows[0].start), "end": _say(windows[-1].end)} if windows else None,
+        "windows": span,
         "samples": {
             "url": f"{_bare(places.samples_url)}/{name_folder(run.model_id, run.model_version)}",
             "format": "parquet",
@@ -116,7 +117,7 @@ def _describe_alert(alert: Alert) -> dict[str, Any]:
         "value": alert.metric_value if math.isfinite(alert.metric_value) else None,
         "threshold": alert.threshold if math.isfinite(alert.threshold) else None,
         "severity": alert.severity,
-        "fired_at": _say(alert.fired_at),
+        "fired_at": format_time(alert.fired_at),
     }
 
 
@@ -126,7 +127,3 @@ def _bare(url: str) -> str:
     if not parts.scheme:
         return url.rstrip("/")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
-
-
-def _say(micros: int) -> str:
-    return from_micros(micros).isoformat().replace("+00:00", "Z")
