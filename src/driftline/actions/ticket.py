@@ -7,6 +7,7 @@ import httpx
 
 from driftline.actions.progress import Progress, State
 from driftline.actions.request import Request
+from driftline.core.alert import worst_severity
 from driftline.core.moment import NO_TIME, micros_of_text
 from driftline.core.notice import Breach, Kind, Notice
 from driftline.core.rules import Severity
@@ -28,9 +29,7 @@ def make_notice(request: Request) -> Notice:
     title = f"{content.get('action', '')}: {content.get('model_id', '')} {content.get('model_version', '')}"
     return Notice(
         kind=Kind.TRIGGER,
-        severity=min(
-            (Severity(alert["severity"]) for alert in alerts), key=list(Severity).index, default=Severity.LOW
-        ),
+        severity=worst_severity({Severity(alert["severity"]) for alert in alerts} | {Severity.LOW}),
         model_id=str(content.get("model_id", "")),
         model_version=str(content.get("model_version", "")),
         title=title,

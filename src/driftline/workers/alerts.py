@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from psycopg import Connection
 
+from driftline.core.alert import worst_severity
 from driftline.core.alert_window import JudgedWindow
 from driftline.core.alerting import Event, Happening, end_alerts, judge_window
-from driftline.core.rules import Rule, Severity, select_rules
+from driftline.core.rules import Rule, select_rules
 from driftline.core.system_rules import SYSTEM_RULES
 from driftline.store.actions import propose_runs
 from driftline.store.alert_states import (
@@ -135,7 +136,7 @@ def _fire(
     first = fired[0]
     sources = _read_sources(conn, first.model_id, first.model_version)
     named = {event: sources.get(event.feature or event.worst, source) for event in fired}
-    worst = min((event.severity for event in fired), key=list(Severity).index)
+    worst = worst_severity({event.severity for event in fired})
     team = _read_team(conn, first.model_id)
     incident_id = place_incident(conn, first.model_id, team, {s for s in named.values() if s}, worst, now)
     alerts = [

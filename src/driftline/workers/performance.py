@@ -14,6 +14,7 @@ from psycopg import Connection, OperationalError
 from driftline.core.maturity import DelayCurve
 from driftline.core.reference import Reference
 from driftline.core.rule_metric import OF_PERFORMANCE
+from driftline.core.rules import select_rules
 from driftline.core.schema import layout
 from driftline.core.segment import EVERYTHING
 from driftline.core.window import MICROSECONDS, Window
@@ -182,10 +183,13 @@ def _judge(
     lock_judging(conn, version.model_id, version.model_version)
     grid_id = None if reference is None else reference.grid.grid_id
     for result in results:
+        watching = select_rules(rules, result.model_id, result.model_version, result.segment, "training")
+        if not watching:
+            continue
         baseline = None
         if grid_id is not None:
             baseline = read_baseline(conn, result.model_id, result.model_version, result.segment, grid_id)
-        judge(conn, rules, describe_performance(result, baseline), now)
+        judge(conn, watching, describe_performance(result, baseline), now)
 
 
 class Curves:

@@ -120,21 +120,19 @@ def _make_loops(
 
 
 def name_sample_lake(settings: Settings) -> str:
-    """Give the address of the lake of the settings."""
+    """Give the address of the lake: the folder `samples` under data_dir unless the settings name another."""
     return settings.samples_url or str(settings.data_dir.resolve() / "samples")
 
 
 def open_sample_lake(settings: Settings) -> Lake:
-    """Open the lake of the settings; the folder `samples` under data_dir unless they name another."""
-    if settings.samples_url is not None:
-        return open_lake(settings.samples_url)
-    folder = settings.data_dir.resolve() / "samples"
-    if settings.database_url is not None:
+    """Open the lake of the settings."""
+    address = name_sample_lake(settings)
+    if settings.samples_url is None and settings.database_url is not None:
         logger.warning(
             "the sample lake is on this machine; if other machines use this database as well, set samples_url",
-            folder=str(folder),
+            folder=address,
         )
-    return open_lake(str(folder))
+    return open_lake(address)
 
 
 def read_clock() -> int:

@@ -10,6 +10,7 @@ from psycopg import Connection
 
 from driftline.core.drift import DRIFT_METRICS, Drift, Status, compute_drift
 from driftline.core.profile import Profile, empty_profile
+from driftline.core.rules import select_rules
 from driftline.core.segment import EVERYTHING
 from driftline.core.summary import RATES
 from driftline.core.window import DAY, Window
@@ -76,8 +77,8 @@ def _judge_pool(
         drift = compare(cut, expected, profile)
         found = replace(place, status=status)
         _write(conn, cut, kind, window, found, drift, profile, now)
-        if cut.rules:
-            judge(conn, cut.rules, describe_drift(cut, kind, window, found, drift, expected, traffic), now)
+        if rules := select_rules(cut.rules, cut.version.model_id, cut.version.model_version, cut.segment, kind):
+            judge(conn, rules, describe_drift(cut, kind, window, found, drift, expected, traffic), now)
 
 
 def _write(
